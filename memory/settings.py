@@ -41,92 +41,108 @@ class Settings(BaseSettings):
     )
 
     # Where it runs
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
-    port: int = Field(8000, ge=1, le=65535, description="Port of API and console.")
-    data: Path = Field(Path(".rainmaker"), description="Folder of the embedded Postgres, the broker and made secrets.")
-    public_url: str | None = Field(None, description="Address that people reach this under, when a proxy is between.")
-    worker_concurrency: int = Field(2, ge=1, le=64, description="Worker processes per `python -m api work`.")
-    log_format: Literal["console", "json"] = Field("console", description="console or json.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="debug, info, warning or error."
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 for every network.")
+    port: int = Field(default=8000, ge=1, le=65535, description="Port of API and console.")
+    data: Path = Field(
+        default=Path(".rainmaker"), description="Folder of the embedded Postgres, the broker and made secrets."
     )
-    debug: bool = Field(False, description="Log SQL and rendered prompts. Not for real customers' data.")
+    public_url: str | None = Field(
+        default=None, description="Address that people reach this under, when a proxy is between."
+    )
+    worker_concurrency: int = Field(default=2, ge=1, le=64, description="Worker processes per `python -m api work`.")
+    log_format: Literal["console", "json"] = Field(default="console", description="console or json.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="debug, info, warning or error."
+    )
+    debug: bool = Field(default=False, description="Log SQL and rendered prompts. Not for real customers' data.")
 
     # What it stands on
     database_url: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias="DATABASE_URL",
         description="Postgres >= 15 with pgvector >= 0.8. Empty: an embedded one in the data folder.",
     )
-    database_pool: int = Field(10, ge=2, le=200, description="Connections per process.")
+    database_pool: int = Field(default=10, ge=2, le=200, description="Connections per process.")
     broker_url: SecretStr | None = Field(
-        None,
+        default=None,
         validation_alias="CELERY_BROKER_URL",
         description="Redis or RabbitMQ. Empty: a Redis of its own, started with the rest.",
     )
     broker_visibility_s: int = Field(
-        3600,
+        default=3600,
         ge=60,
         description="Seconds after which Redis hands a lost worker's job to another; above the longest job.",
     )
     otlp_endpoint: str | None = Field(
-        None,
+        default=None,
         validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT",
         description="OpenTelemetry collector for traces (HTTP). Empty: none.",
     )
 
     # The model
     openai_api_key: SecretStr | None = Field(
-        None, validation_alias="OPENAI_API_KEY", description="Empty (and no base URL): the rules engine answers."
+        default=None,
+        validation_alias="OPENAI_API_KEY",
+        description="Empty (and no base URL): the rules engine answers.",
     )
     openai_base_url: str | None = Field(
-        None,
+        default=None,
         validation_alias="OPENAI_BASE_URL",
         description="Any OpenAI-compatible server: Azure, vLLM, Ollama, llama.cpp. Empty: OpenAI.",
     )
-    model_strong: str = Field("gpt-4.1", description="Model for judgement.")
-    model_cheap: str = Field("gpt-4.1-mini", description="Model for sorting and extraction.")
-    model_fallback: str | None = Field(None, description="Model tried when the first one fails, before the rules.")
-    model_timeout_s: float = Field(60.0, gt=0, le=600, description="Seconds a model may take to answer.")
+    model_strong: str = Field(default="gpt-4.1", description="Model for judgement.")
+    model_cheap: str = Field(default="gpt-4.1-mini", description="Model for sorting and extraction.")
+    model_fallback: str | None = Field(
+        default=None, description="Model tried when the first one fails, before the rules."
+    )
+    model_timeout_s: float = Field(default=60.0, gt=0, le=600, description="Seconds a model may take to answer.")
     model_prices: dict[str, tuple[float, float]] = Field(
-        {},
+        default={},
         description='USD per million input and output tokens, over the built-in list: {"my-model": [0.5, 1.5]}.',
     )
 
     # Embeddings
     embedding_engine: Literal["local", "openai", "hashing"] = Field(
-        "local", description="local (MiniLM, no network), openai (any compatible server) or hashing (tests only)."
+        default="local",
+        description="local (MiniLM, no network), openai (any compatible server) or hashing (tests only).",
     )
-    embedding_model: str = Field("all-MiniLM-L6-v2", description="Model name; stands beside each stored vector.")
-    embedding_dimensions: int = Field(384, ge=8, le=4000, description="Length of its vectors.")
+    embedding_model: str = Field(
+        default="all-MiniLM-L6-v2", description="Model name; stands beside each stored vector."
+    )
+    embedding_dimensions: int = Field(default=384, ge=8, le=4000, description="Length of its vectors.")
 
     # Money: USD; a database row in ai_budgets narrows these
-    budget_run_usd: float = Field(0.50, ge=0, description="Most that one agent run may cost, in USD.")
-    budget_user_day_usd: float = Field(5.0, ge=0, description="Most that one user's runs may cost a day.")
-    budget_org_day_usd: float = Field(50.0, ge=0, description="Most that all runs together may cost a day.")
-    budget_soft_ratio: float = Field(0.8, gt=0, le=1, description="Share of a budget after which runs wrap up.")
+    budget_run_usd: float = Field(default=0.50, ge=0, description="Most that one agent run may cost, in USD.")
+    budget_user_day_usd: float = Field(default=5.0, ge=0, description="Most that one user's runs may cost a day.")
+    budget_org_day_usd: float = Field(default=50.0, ge=0, description="Most that all runs together may cost a day.")
+    budget_soft_ratio: float = Field(default=0.8, gt=0, le=1, description="Share of a budget after which runs wrap up.")
 
     # Who may come in
     jwt_secret: SecretStr | None = Field(
-        None, description="Signs tokens of `python -m api token`, >= 32 characters. Empty: made in the data folder."
+        default=None,
+        description="Signs tokens of `python -m api token`, >= 32 characters. Empty: made in the data folder.",
     )
-    jwt_lifetime_h: float = Field(12.0, gt=0, le=24 * 366, description="Hours such a token is valid.")
-    oidc_issuers: Words = Field((), description="Issuers whose tokens are accepted too (Entra ID, Supabase), commas.")
-    oidc_audience: str | None = Field(None, description="Audience those tokens must name.")
+    jwt_lifetime_h: float = Field(default=12.0, gt=0, le=24 * 366, description="Hours such a token is valid.")
+    oidc_issuers: Words = Field(
+        default=(), description="Issuers whose tokens are accepted too (Entra ID, Supabase), commas."
+    )
+    oidc_audience: str | None = Field(default=None, description="Audience those tokens must name.")
     cron_secret: SecretStr | None = Field(
-        None, validation_alias="CRON_SECRET", description="Header value for /api/cron/*. Empty: they refuse everybody."
+        default=None,
+        validation_alias="CRON_SECRET",
+        description="Header value for /api/cron/*. Empty: they refuse everybody.",
     )
     vault_keys: SecretStr | None = Field(
-        None,
+        default=None,
         description="Key ring for stored credentials: id:base64 of 32 bytes, newest first, commas. Empty: made likewise.",
     )
-    prompt_write_roles: Words = Field(("admin",), description="Roles that may edit prompts, with commas.")
-    cors_origins: Words = Field((), description="Browser origins that may call the API, with commas.")
-    rate_limit_per_minute: int = Field(600, ge=1, description="Requests per principal and minute.")
+    prompt_write_roles: Words = Field(default=("admin",), description="Roles that may edit prompts, with commas.")
+    cors_origins: Words = Field(default=(), description="Browser origins that may call the API, with commas.")
+    rate_limit_per_minute: int = Field(default=600, ge=1, description="Requests per principal and minute.")
     rate_limit_ai_per_minute: int = Field(
-        60, ge=1, description="Requests that start a model, per principal and minute."
+        default=60, ge=1, description="Requests that start a model, per principal and minute."
     )
-    body_limit_bytes: int = Field(10_485_760, ge=1024, description="Largest request body.")
+    body_limit_bytes: int = Field(default=10_485_760, ge=1024, description="Largest request body.")
 
     @field_validator("oidc_issuers", "prompt_write_roles", "cors_origins", mode="before")
     @classmethod
