@@ -105,9 +105,13 @@ def start(folder: Path, settings: Mapping[str, str] | None = None, *, port: int 
     deadline = time.monotonic() + COLD_START_S
     while True:
         server = _launch(install, folder, home, options, port or free_port())
-        if _await_ready(server, deadline):
-            _make_database(server.url)
-            return server
+        try:
+            if _await_ready(server, deadline):
+                _make_database(server.url)
+                return server
+        except BaseException:
+            server.stop(at_once=True)
+            raise
         reason = _last_words(folder / "postgres.log")
         # Backends of a killed server need a moment to notice its death.
         if "shared memory block" not in reason or time.monotonic() > deadline:
