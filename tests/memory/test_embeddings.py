@@ -257,7 +257,7 @@ class TestFromSettings:
         ],
     )
     async def test_opens_the_engine_that_is_set(self, told: dict[str, Any], expected: tuple[str, int]) -> None:
-        embedder = embeddings.from_settings(Settings(_env_file=None, **told))
+        embedder = embeddings.from_settings(Settings(**told))
         assert (embedder.model, embedder.dimensions) == expected
         await embedder.close()
 
@@ -269,7 +269,7 @@ class TestFromSettings:
             "OPENAI_API_KEY": "sk",
             "OPENAI_BASE_URL": URL,
         }
-        embedder = embeddings.from_settings(Settings(_env_file=None, **told))
+        embedder = embeddings.from_settings(Settings(**told))
         await embedder.embed_query("hello")
         assert asked.calls[0].request.headers["authorization"] == "Bearer sk"
         await embedder.close()
