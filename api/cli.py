@@ -1,0 +1,156 @@
+"""
+The shell door: `python -m api`.
+
+What takes seconds to import (LangChain, Celery) is imported by the command that needs it.
+"""
+
+import asyncio
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from memory import embedded, settings
+from memory.errors import Outage, Rendered
+
+cli = typer.Typer(
+    name="rainmaker",
+    help="Rainmaker: agents, tools and memory for a CRM.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Role(StrEnum):
+    """Whose token it is."""
+
+    rep = "rep"
+    manager = "manager"
+    admin = "admin"
+
+
+class NothingRuns(Outage):
+    """{variable} is not set and nothing runs in {data}; set it, or start everything with `python -m api run`."""
+
+
+class DiskFull(Outage):
+    """There is no space left on the disk."""
+
+
+def main() -> None:
+    """Run the command line; what it says about a failure is one sentence, without a traceback."""
+    try:
+        cli()
+    except Rendered as failure:
+        sys.exit(f"rainmaker: {failure}")
+    except OSError as failure:
+        if failure.errno == errno.ENOSPC:
+            sys.exit(f"rainmaker: {DiskFull()}")
+        raise
+
+
+@cli.command()
+def run(
+    demo: Annotated[bool, typer.Option(help="Load the demo workspace into an empty database.")] = True,
+) -> None:
+    """Start everything on this machine and keep it running until Ctrl-C."""
+    from api.supervisor import run as supervisor
+
+    supervisor.run(settings.current(), Console(), demo=demo)
+
+
+@cli.command()
+def serve() -> None:
+    """Serve API and console."""
+    _point_at_running()
+    from api import process
+
+    process.serve(settings.current())
+
+
+@cli.command()
+def work() -> None:
+    """Carry out jobs."""
+    _point_at_running()
+    from api import process
+
+    process.work(settings.current())
+
+
+@cli.command()
+def beat() -> None:
+    """Hand out what is due by the clock."""
+    _point_at_running()
+    from api import process
+
+    process.beat(settings.current())
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database's schema up to date."""
+    from api.supervisor.run import follow_up_steps
+    from memory import migrate as schema
+
+    with _database_url() as url:
+        applied = asyncio.run(schema.migrate(url, then=follow_up_steps()))
+    print(f"{len(applied)} applied" + (f", up to {applied[-1]}" if applied else "; the schema is up to date"))
+
+
+@cli.command()
+def token(
+    role: Annotated[Role, typer.Option(help="Role of the user it is issued to.")] = Role.rep,
+    email: Annotated[str | None, typer.Option(help="A certain user, instead of any with that role.")] = None,
+) -> None:
+    """Print a bearer token."""
+    from api import auth
+
+    with _database_url() as url:
+        print(asyncio.run(auth.token_for(url, role=role.value, email=email)))
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the API's schema; starts nothing."""
+    import orjson
+
+    from api.app import create_app
+
+    print(orjson.dumps(create_app().openapi(), option=orjson.OPT_INDENT_2).decode())
+
+
+@contextmanager
+def _database_url() -> Iterator[str]:
+    """Yield the database: the given one, the one that runs here, or one started for this command."""
+    chosen = settings.current()
+    if chosen.database_url is not None:
+        yield chosen.database_url.get_secret_value()
+        return
+    with embedded.serving(chosen.data) as url:
+        yield url
+
+
+def _point_at_running() -> None:
+    """
+    Let this process use what `run` has started, when it has no addresses of its own.
+
+    Raises `NothingRuns`.
+    """
+    from api.supervisor import broker
+
+    chosen = settings.current()
+    for field, find in (("database_url", embedded.running), ("broker_url", broker.running)):
+        if getattr(chosen, field) is None:
+            name = settings.variable(field)
+            if (url := find(chosen.data)) is None:
+                raise NothingRuns(variable=name, data=chosen.data)
+            os.environ[name] = url
+    settings.current.cache_clear()

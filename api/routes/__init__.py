@@ -1,0 +1,21 @@
+"""
+The mount table: every router of the service, in the order of the documentation.
+
+A noun's module makes `router = APIRouter(prefix="/api/<noun>", tags=["<Noun>"])` and stands here once. Order does not
+decide which route answers: a path is matched by its segments, literal ones before parameters.
+"""
+
+from fastapi import APIRouter
+
+from api.routes import activities, auth, companies, contacts, deals, health, relationships, tasks
+
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    auth.router,
+    activities.router,
+    companies.router,
+    contacts.router,
+    deals.router,
+    relationships.router,
+    tasks.router,
+)

@@ -1,0 +1,23 @@
+"""Deals over HTTP."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+
+from api.deps import Reading, Transaction, User
+from api.schemas import doc_response
+from tools import deals
+
+router = APIRouter(prefix="/api/deals", tags=["Deals"])
+
+
+@router.get("", summary="List deals", response_model=deals.DealsOut)
+async def list_deals(filter: Annotated[deals.DealFilter, Query()], user: User, tx: Reading) -> Response:
+    """List the deals you may see, newest change first; closed ones only when their stage is asked for."""
+    return doc_response(await deals.list_deals(tx, user, filter))
+
+
+@router.post("", summary="Create a deal", status_code=201)
+async def create_deal(body: deals.CreateDealIn, user: User, tx: Transaction) -> deals.DealOut:
+    """Create a deal in an open stage; you own it."""
+    return await deals.create_deal(tx, user, body)

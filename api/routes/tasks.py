@@ -1,0 +1,57 @@
+"""Tasks over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from api.deps import Reading, Transaction, User
+from api.schemas import Done, doc_response
+from tools import tasks, transcript_reviews
+
+router = APIRouter(prefix="/api/tasks", tags=["Tasks"])
+
+
+@router.get("", summary="List tasks", response_model=tasks.TasksOut)
+async def list_tasks(filter: Annotated[tasks.TaskFilter, Query()], user: User, tx: Reading) -> Response:
+    """List the tasks you are assigned or have created, by due time; managers see everybody's."""
+    return doc_response(await tasks.list_tasks(tx, user, filter))
+
+
+@router.post("", summary="Create a task", status_code=201)
+async def create_task(body: tasks.CreateTaskIn, user: User, tx: Transaction) -> tasks.TaskOut:
+    """Create a task; for yourself and due now unless the body says otherwise."""
+    return tasks.TaskOut(task=await tasks.create_task(tx, user, body))
+
+
+@router.post("/complete", summary="Complete a task")
+async def complete_task(body: tasks.CompleteTaskIn, user: User, tx: Transaction) -> tasks.TaskCompletedOut:
+    """Complete a task and record what was done about it."""
+    return await tasks.complete_task(tx, user, body)
+
+
+@router.post("/resolve-transcript-review", summary="Settle which company and deal a transcript belongs to")
+async def resolve_transcript_review(
+    body: transcript_reviews.ResolveTranscriptIn, user: User, tx: Transaction
+) -> transcript_reviews.TranscriptResolvedOut:
+    """Match the transcript to a company and deal, or create them, and complete the task that asked for it."""
+    return await transcript_reviews.resolve_transcript(tx, user, body)
+
+
+@router.get("/{task_id}", summary="Get a task")
+async def get_task(task_id: UUID, user: User, tx: Reading) -> tasks.TaskOut:
+    """Get one task with its deal and company."""
+    return tasks.TaskOut(task=await tasks.get_task(tx, user, task_id))
+
+
+@router.patch("/{task_id}", summary="Update a task")
+async def update_task(task_id: UUID, body: tasks.UpdateTaskIn, user: User, tx: Transaction) -> tasks.TaskOut:
+    """Change the fields that the body names; the others stay."""
+    return tasks.TaskOut(task=await tasks.update_task(tx, user, task_id, body))
+
+
+@router.delete("/{task_id}", summary="Delete a task")
+async def delete_task(task_id: UUID, user: User, tx: Transaction) -> Done:
+    """Take a task off the list."""
+    await tasks.delete_task(tx, user, task_id)
+    return Done()

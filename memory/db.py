@@ -1,0 +1,266 @@
+"""
+Postgres: one pool, transactions, and four verbs.
+
+    async with db.transaction(now=now) as tx:
+        flag = await tx.one(FlagRow, "SELECT ... WHERE id = %(flag_id)s", flag_id=flag_id)
+
+`reading()` is for requests that read: each statement is its own snapshot and costs one round trip.
+Every connection is in autocommit mode, so that LangGraph's checkpointer can share the pool.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, LiteralString, TypeVar, cast
+
+import orjson
+from psycopg import AsyncConnection, AsyncCursor, errors
+from psycopg.rows import dict_row, tuple_row
+from psycopg.sql import SQL, Identifier
+from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool
+from pydantic import BaseModel, TypeAdapter
+
+from memory.errors import Conflict, Invalid, NotFound, Outage, Rendered
+from memory.rows import Doc
+
+R = TypeVar("R")
+Connection = AsyncConnection[Any]
+UniqueViolation = errors.UniqueViolation
+ForeignKeyViolation = errors.ForeignKeyViolation
+
+
+def _dumps(value: object) -> bytes:
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS)
+
+
+set_json_dumps(_dumps)
+set_json_loads(orjson.loads)
+
+
+def Json(value: object) -> Jsonb:  # noqa: N802 - reads as the type it makes
+    """Return the value as a jsonb parameter; Pydantic models and lists of them included."""
+    return Jsonb(_plain(value))
+
+
+def _plain(value: object) -> object:
+    match value:
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case list() | tuple():
+            return [_plain(item) for item in cast("Sequence[object]", value)]
+        case dict():
+            return {str(key): _plain(item) for key, item in cast("dict[object, object]", value).items()}
+        case _:
+            return value
+
+
+class NoSuchRow(NotFound):
+    """There is no such row."""
+
+
+class RowExists(Conflict):
+    """There is such a row already."""
+
+
+class ForeignRow(Invalid):
+    """The request names a row that does not exist."""
+
+
+class DatabaseDown(Outage):
+    """The database is not available now."""
+
+
+_adapters: dict[Any, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    found = _adapters.get(kind)
+    if found is None:
+        found = _adapters[kind] = TypeAdapter(kind)
+    return found
+
+
+def _is_record(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+class Tx:
+    """One unit of work on one connection; `now` is the moment at which it happens (aware, UTC)."""
+
+    __slots__ = ("connection", "now")
+
+    def __init__(self, connection: Connection, now: datetime) -> None:
+        self.connection = connection
+        self.now = now
+
+    async def _execute(self, sql: LiteralString, params: dict[str, Any], *, records: bool) -> AsyncCursor[Any]:
+        if "now" not in params and "%(now)s" in sql:
+            params["now"] = self.now
+        cursor = self.connection.cursor(row_factory=dict_row if records else tuple_row)
+        await cursor.execute(sql, params or None)
+        return cursor
+
+    async def maybe(self, kind: type[R], sql: LiteralString, /, **params: Any) -> R | None:
+        """Return the first row as `kind` (a model, or the type of its first column), or None."""
+        records = _is_record(kind)
+        cursor = await self._execute(sql, params, records=records)
+        row = await cursor.fetchone()
+        if row is None or (not records and row[0] is None):
+            return None
+        return _adapter(kind).validate_python(row if records else row[0])
+
+    async def one(self, kind: type[R], sql: LiteralString, /, missing: Rendered | None = None, **params: Any) -> R:
+        """
+        Return the first row as `kind`.
+
+        Raises `missing`, or `NoSuchRow`, when there is none.
+        """
+        row = await self.maybe(kind, sql, **params)
+        if row is None:
+            raise missing or NoSuchRow
+        return row
+
+    async def many(self, kind: type[R], sql: LiteralString, /, **params: Any) -> list[R]:
+        """Return every row as `kind`."""
+        records = _is_record(kind)
+        cursor = await self._execute(sql, params, records=records)
+        rows = await cursor.fetchall()
+        return _adapter(list[kind]).validate_python(rows if records else [row[0] for row in rows])
+
+    async def run(self, sql: LiteralString, /, **params: Any) -> int:
+        """Return how many rows the statement touched."""
+        return (await self._execute(sql, params, records=False)).rowcount
+
+    async def run_many(self, sql: LiteralString, rows: Iterable[dict[str, Any]]) -> None:
+        """Run one statement over many parameter sets in one pipeline."""
+        await self.connection.cursor().executemany(sql, rows)
+
+    async def doc(
+        self, model: type[R], sql: LiteralString, /, missing: Rendered | None = None, **params: Any
+    ) -> Doc[R]:
+        """
+        Return the JSON text in the first column, unparsed.
+
+        Raises `missing`, or `NoSuchRow`, when there is no row.
+        """
+        cursor = await self._execute(sql, params, records=False)
+        row = await cursor.fetchone()
+        if row is None or row[0] is None:
+            raise missing or NoSuchRow
+        return Doc(model, row[0].encode())
+
+    async def copy(self, table: LiteralString, columns: Sequence[LiteralString], rows: Iterable[Sequence[Any]]) -> None:
+        """Write many rows with COPY; values adapt as parameters do."""
+        names = SQL(", ").join(map(Identifier, columns))
+        statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table), names)
+        async with self.connection.cursor().copy(statement) as copy:
+            for row in rows:
+                await copy.write_row(row)
+
+    async def enqueue(self, job: str, /, *, at: datetime | None = None, key: str | None = None, **payload: Any) -> None:
+        """
+        Promise a job in this transaction; a worker carries it out after the commit, at `at` or at once.
+
+        A `key` makes it one: while a job with this key is still waiting, a second promise is the same promise.
+        """
+        await self.run(
+            """
+            INSERT INTO outbox (job, payload, key, run_at)
+            VALUES (%(job)s, %(payload)s, %(key)s, coalesce(%(at)s::timestamptz, %(now)s))
+            ON CONFLICT (job, key) WHERE status = 'waiting' AND key IS NOT NULL DO NOTHING
+            """,
+            job=job,
+            payload=Json(payload),
+            key=key,
+            at=at,
+            now=self.now,
+        )
+        await self.run("SELECT pg_notify('outbox', '')")
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Undo only what happens inside when it raises."""
+        async with self.connection.transaction():
+            yield
+
+    async def lock(self, *names: object) -> None:
+        """Hold an advisory lock on these names until the transaction ends."""
+        await self.run("SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", name="\x1f".join(map(str, names)))
+
+
+def escape_like(text: str) -> str:
+    """Return the text with the wildcards of LIKE made literal."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+class Database:
+    """The pool of one process and one event loop."""
+
+    def __init__(self, pool: AsyncConnectionPool[Connection], url: str) -> None:
+        self.pool = pool
+        self.url = url
+
+    @classmethod
+    async def open(cls, url: str, *, size: int = 10, patience: float = 10.0) -> "Database":
+        """
+        Open a pool of at most `size` connections.
+
+        Raises `DatabaseDown` when no connection is to be had within `patience` seconds.
+        """
+        pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=patience,
+            kwargs={"autocommit": True, "prepare_threshold": 3, "row_factory": tuple_row, "options": "-c timezone=UTC"},
+            configure=_configure,
+            open=False,
+        )
+        try:
+            await pool.open(wait=True, timeout=patience)
+        except Exception as failure:
+            await pool.close()
+            raise DatabaseDown from failure
+        return cls(pool, url)
+
+    async def close(self) -> None:
+        """Give every connection back and close it."""
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def transaction(self, now: datetime | None = None) -> AsyncIterator[Tx]:
+        """One transaction: committed when the block ends well, undone when it raises."""
+        async with self.pool.connection() as connection, connection.transaction():
+            yield Tx(connection, now or clock())
+
+    @asynccontextmanager
+    async def reading(self, now: datetime | None = None) -> AsyncIterator[Tx]:
+        """A connection in autocommit mode, for single statements that read."""
+        async with self.pool.connection() as connection:
+            yield Tx(connection, now or clock())
+
+
+def clock() -> datetime:
+    """The edge's clock: aware, UTC. Operations get the moment from `tx.now` instead."""
+    return datetime.now(UTC)
+
+
+async def _configure(connection: Connection) -> None:
+    connection.prepared_max = 400
+
+
+__all__ = [
+    "Connection",
+    "Database",
+    "DatabaseDown",
+    "ForeignKeyViolation",
+    "ForeignRow",
+    "Json",
+    "NoSuchRow",
+    "RowExists",
+    "Tx",
+    "UniqueViolation",
+    "clock",
+    "escape_like",
+]
