@@ -11,14 +11,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from memory import embedded, settings
-from memory.errors import Outage, Rendered
+from memory import migrate as schema
+from memory.errors import NotFound, Outage, Rendered
+
+GRACE_S = 5
+"""Seconds that open requests and event streams get at the end."""
 
 cli = typer.Typer(
     name="rainmaker",
@@ -39,6 +42,10 @@ class Role(StrEnum):
 
 class NothingRuns(Outage):
     """{variable} is not set and nothing runs in {data}; set it, or start everything with `python -m api run`."""
+
+
+class NobodySuch(NotFound):
+    """The workspace has no user {who}."""
 
 
 class DiskFull(Outage):
@@ -71,50 +78,72 @@ def run(
 def serve() -> None:
     """Serve API and console."""
     _point_at_running()
-    from api import process
+    import uvicorn
 
-    process.serve(settings.current())
+    chosen = settings.current()
+    uvicorn.run(
+        "api.app:create_app",
+        factory=True,
+        host=chosen.host,
+        port=chosen.port,
+        log_config=None,  # the application's own logs name the request
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
 
 
 @cli.command()
 def work() -> None:
     """Carry out jobs."""
     _point_at_running()
-    from api import process
+    from api.jobs.kit import celery
 
-    process.work(settings.current())
+    celery.worker_main(["worker", "--without-gossip", "--without-mingle"])
 
 
 @cli.command()
 def beat() -> None:
     """Hand out what is due by the clock."""
     _point_at_running()
-    from api import process
+    from api.jobs.kit import celery
 
-    process.beat(settings.current())
+    celery.start(["beat", "--pidfile="])
 
 
 @cli.command()
 def migrate() -> None:
     """Bring the database's schema up to date."""
     from api.supervisor.run import follow_up_steps
-    from memory import migrate as schema
 
     with _database_url() as url:
         applied = asyncio.run(schema.migrate(url, then=follow_up_steps()))
-    print(f"{len(applied)} applied" + (f", up to {applied[-1]}" if applied else "; the schema is up to date"))
+    typer.echo(f"{len(applied)} applied" + (f", up to {applied[-1]}" if applied else "; the schema is up to date"))
 
 
 @cli.command()
 def token(
-    role: Annotated[Role, typer.Option(help="Role of the user it is issued to.")] = Role.rep,
-    email: Annotated[str | None, typer.Option(help="A certain user, instead of any with that role.")] = None,
+    role: Annotated[Role, typer.Option(help="The first user with this role.")] = Role.rep,
+    auth_id: Annotated[str | None, typer.Option(help="A certain user, as the sign-in names them.")] = None,
 ) -> None:
     """Print a bearer token."""
     from api import auth
+    from memory.db import Database
+    from tools import users
 
-    with _database_url() as url:
-        print(asyncio.run(auth.token_for(url, role=role.value, email=email)))
+    async def issue(url: str) -> str:
+        database = await Database.open(url, size=2)
+        try:
+            async with database.reading() as tx:
+                named = users.find_caller(tx, [auth_id]) if auth_id else users.find_caller_by_role(tx, role.value)
+                if (caller := await named) is None:
+                    raise NobodySuch(who=auth_id or f"an active {role}")
+                return auth.issue_token(settings.current(), caller.auth_id)
+        finally:
+            await database.close()
+
+    with _migrated_url() as url:
+        typer.echo(asyncio.run(issue(url)))
 
 
 @cli.command()
@@ -124,7 +153,7 @@ def openapi() -> None:
 
     from api.app import create_app
 
-    print(orjson.dumps(create_app().openapi(), option=orjson.OPT_INDENT_2).decode())
+    typer.echo(orjson.dumps(create_app().openapi(), option=orjson.OPT_INDENT_2).decode())
 
 
 @contextmanager
@@ -135,6 +164,14 @@ def _database_url() -> Iterator[str]:
         yield chosen.database_url.get_secret_value()
         return
     with embedded.serving(chosen.data) as url:
+        yield url
+
+
+@contextmanager
+def _migrated_url() -> Iterator[str]:
+    """Yield the database once it is known to have the schema of this version; raises `SchemaBehind`."""
+    with _database_url() as url:
+        asyncio.run(schema.check(url))
         yield url
 
 

@@ -58,6 +58,10 @@ class MigrationFromLater(Outage):
     """The database has applied {name}, which this version of Rainmaker does not know; run the newer version."""
 
 
+class SchemaBehind(Outage):
+    """The database lacks {count} migrations, beginning with {first}; run `python -m api migrate`."""
+
+
 class MigrationMisnamed(Outage):
     """Migration {name} is not called NNNN_noun.sql with a number of its own."""
 
@@ -105,6 +109,19 @@ async def migrate(url: str, *, folder: Path = FOLDER, then: Sequence[Step] = ())
         for step in then:
             await step(url)
     return [migration.name for migration in pending]
+
+
+async def check(url: str, *, folder: Path = FOLDER) -> None:
+    """
+    Tell whether the database has every migration of this version.
+
+    Raises `SchemaBehind`, and whatever `migrate` would say about the database.
+    """
+    async with await _connect(url) as connection:
+        known = await _scalar(connection, b"SELECT to_regclass('schema_migrations')")
+        pending = _pending(read_migrations(folder), await _applied(connection) if known else {})
+    if pending:
+        raise SchemaBehind(count=len(pending), first=pending[0].name)
 
 
 def read_migrations(folder: Path = FOLDER) -> list[Migration]:

@@ -19,7 +19,7 @@ from rich.console import Console
 
 from api.supervisor import broker, checks, welcome
 from api.supervisor.parts import Crew, PartFailed, Postgres, Program
-from memory import migrate
+from memory import heartbeats, migrate
 from memory.db import Database, clock
 from memory.settings import Settings
 
@@ -87,17 +87,17 @@ def _start(settings: Settings, crew: Crew, say: welcome.Narrator) -> None:
         crew.start(program)
     say.step("Waiting for API, worker and beat")
     with asyncio.Runner() as runner:
-        heartbeats = runner.run(Database.open(_database_url(settings), size=2))
+        database = runner.run(Database.open(_database_url(settings), size=2))
         try:
             _await_health(programs, {
                 "API": lambda: _api_ready(settings),
-                "Worker": lambda: runner.run(_has_beaten(heartbeats, "worker", started_at)),
-                "Beat": lambda: runner.run(_has_beaten(heartbeats, "beat", started_at)),
+                "Worker": lambda: runner.run(_has_beaten(database, "worker", started_at)),
+                "Beat": lambda: runner.run(_has_beaten(database, "beat", started_at)),
             })  # fmt: skip
             say.quiet()
-            welcome.show(say.console, settings, runner.run(welcome.issue_tokens(settings, heartbeats)))
+            welcome.show(say.console, settings, runner.run(welcome.issue_tokens(settings, database)))
         finally:
-            runner.run(heartbeats.close())
+            runner.run(database.close())
 
 
 PROGRAMS = (("API", "serve"), ("Worker", "work"), ("Beat", "beat"))
@@ -145,14 +145,9 @@ def _api_ready(settings: Settings) -> bool:
         return False
 
 
-async def _has_beaten(database: Database, name: str, since: datetime) -> bool:
+async def _has_beaten(database: Database, kind: str, since: datetime) -> bool:
     async with database.reading() as tx:
-        return await tx.one(
-            bool,
-            "SELECT EXISTS (SELECT 1 FROM heartbeats WHERE starts_with(name, %(name)s) AND beat_at >= %(since)s)",
-            name=name,
-            since=since,
-        )
+        return any(row.beat_at >= since for row in await heartbeats.list_alive(tx, kind))
 
 
 def follow_up_steps() -> tuple[migrate.Step, ...]:

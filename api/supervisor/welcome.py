@@ -7,9 +7,13 @@ from rich.console import Console
 from rich.status import Status
 from rich.table import Table
 
+from api import auth
+from memory.callers import Role
 from memory.db import Database
 from memory.settings import Settings
+from tools import users
 
+ROLES: tuple[Role, ...] = ("rep", "manager", "admin")
 CURLS = (
     ("who am I", "/api/auth/me"),
     ("the open deals", "/api/deals?limit=5"),
@@ -48,13 +52,11 @@ class Narrator:
 
 async def issue_tokens(settings: Settings, database: Database) -> dict[str, str]:
     """Return a bearer token for one user of each role that the workspace has."""
-    from api import auth
-
     tokens: dict[str, str] = {}
     async with database.reading() as tx:
-        for role in ("rep", "manager", "admin"):
-            if (token := await auth.issue_token_for_role(tx, settings, role)) is not None:
-                tokens[role] = token
+        for role in ROLES:
+            if (caller := await users.find_caller_by_role(tx, role)) is not None:
+                tokens[role] = auth.issue_token(settings, caller.auth_id)
     return tokens
 
 
