@@ -131,7 +131,9 @@ async def hand_again(tx: Tx, jobs: Sequence[str], *, stale: timedelta = STALE, l
     )
 
 
-async def set_aside_unknown(tx: Tx, jobs: Sequence[str], *, tries: int = 60, wait: timedelta) -> int:
+async def set_aside_unknown(
+    tx: Tx, jobs: Sequence[str], *, tries: int = 60, wait: timedelta = timedelta(minutes=1)
+) -> int:
     """
     Postpone due promises of jobs that are not among `jobs`, and give them up after `tries`; return how many.
 
@@ -321,11 +323,12 @@ class Doorbell:
                 timeout=max(0.0, deadline - asyncio.get_running_loop().time()), stop_after=1
             ):
                 heard = True
-            return heard
         except (Error, OSError, TimeoutError):
             await self.close()
             await asyncio.sleep(max(0.0, deadline - asyncio.get_running_loop().time()))
             return False
+        else:
+            return heard
 
     async def _listening(self) -> AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:

@@ -9,14 +9,14 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from memory import heartbeats
-from memory.db import Database, DatabaseDown
+from memory.db import Database
 from memory.embeddings import Embedder, open_embedder
 from memory.settings import Settings
 
@@ -125,12 +125,11 @@ def name_of(kind: str) -> str:
     return f"{kind}:{socket.gethostname()}:{os.getpid()}"
 
 
-async def show_life(db: Database, name: str, **detail: Any) -> None:
+async def show_life(db: Database, name: str, detail: Callable[[], dict[str, Any]] = dict) -> None:
     """Write this process's heartbeat until cancelled, and take it back then."""
     try:
         while True:
-            with suppress(DatabaseDown):
-                await _beat(db, name, detail)
+            await _beat(db, name, detail())
             await asyncio.sleep(HEARTBEAT_S)
     finally:
         with suppress(Exception):

@@ -59,6 +59,7 @@ def _configuration() -> dict[str, Any]:
         "beat_scheduler": "api.jobs.beat:OutboxScheduler",
         "beat_schedule_filename": str(settings.data / "beat-schedule"),
         "beat_max_loop_interval": 5,
+        "result_expires": None,
         "timezone": "UTC",
     }
 
