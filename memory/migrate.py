@@ -24,6 +24,7 @@ LOCK = 7_245_110_396
 LOCK_TIMEOUT_S = 60.0
 TABLE_TIMEOUT = "10s"
 SERVER = 15
+EXTENSION = b"vector"
 VECTOR = (0, 8)
 
 Step = Callable[[str], Awaitable[None]]
@@ -165,7 +166,9 @@ async def _check_server(connection: AsyncConnection[Any]) -> None:
     if connection.info.server_version < SERVER * 10_000:
         raise ServerTooOld(found=connection.info.server_version // 10_000, needed=SERVER)
     needed = ".".join(map(str, VECTOR))
-    offered = await _scalar(connection, b"SELECT default_version FROM pg_available_extensions WHERE name = 'vector'")
+    offered = await _scalar(
+        connection, b"SELECT default_version FROM pg_available_extensions WHERE name = '%s'" % EXTENSION
+    )
     if offered is None:
         raise VectorMissing(needed=needed)
     if _version(offered) < VECTOR:

@@ -177,3 +177,9 @@ async def db(fresh_url: str) -> AsyncIterator[Database]:
     database = await Database.open(fresh_url)
     yield database
     await database.close()
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A loopback port that nobody listens on."""
+    return embedded.free_port()
