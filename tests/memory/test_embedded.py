@@ -5,8 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -15,6 +14,7 @@ import pytest
 from memory import embedded
 from memory.embedded import PostgresFailed
 from tests.databases import open_folder
+from tests.processes import gone, wait_until
 
 ROOT = Path(__file__).parents[2]
 OWNER = """
@@ -25,21 +25,6 @@ server = embedded.start(Path(sys.argv[1]))
 print(server.process.pid, server.url, flush=True)
 time.sleep(600)
 """
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not true() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return true()
-
-
-def gone(pid: int) -> bool:
-    """Tell whether the process has ended; one that nobody has asked for its status counts as ended."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 @pytest.fixture

@@ -1,0 +1,21 @@
+"""Waiting for other processes to do something."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def wait_until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
+    """Ask again every 20 ms until the answer is true or the time is up, and return the last answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := true()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer
+
+
+def gone(pid: int) -> bool:
+    """Tell whether the process has ended; one whose status nobody has asked for counts as ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
