@@ -134,3 +134,15 @@ class TestEnvExample:
         assert described == {
             settings.variable(name): field.description for name, field in Settings.model_fields.items()
         }
+
+
+class TestReadme:
+    def test_has_every_setting_in_its_table(self):
+        rows = re.findall(
+            r"^\| `([A-Z_]+)` \| (?:`(.*?)`)? ?\| (.*) \|$", (ROOT / "README.md").read_text(), re.MULTILINE
+        )
+        offered = dotenv_values(ROOT / ".env.example")
+        described = {settings.variable(name): field.description for name, field in Settings.model_fields.items()}
+        assert {name: (default, meaning) for name, default, meaning in rows} == {
+            name: (offered[name], description) for name, description in described.items()
+        }
