@@ -61,6 +61,9 @@ CREATE TABLE ai_calls (
     output_tokens     integer NOT NULL DEFAULT 0,
     cached_tokens     integer NOT NULL DEFAULT 0,
     reserved_usd      numeric(12,6) NOT NULL DEFAULT 0,
+    reserved_tokens   integer NOT NULL DEFAULT 0,
+    -- The rows of ai_spend that hold this reservation until the call is settled.
+    reserved_in       jsonb NOT NULL DEFAULT '[]',
     cost_usd          numeric(12,6) NOT NULL DEFAULT 0,
     latency_ms        integer,
     run_id            uuid,
@@ -78,6 +81,7 @@ CREATE INDEX ai_calls_company ON ai_calls (company_id, created_at);
 CREATE INDEX ai_calls_user ON ai_calls (user_id, created_at);
 CREATE INDEX ai_calls_run ON ai_calls (run_id, created_at);
 CREATE INDEX ai_calls_created ON ai_calls (created_at);
+CREATE INDEX ai_calls_open ON ai_calls (created_at) WHERE status = 'reserved';
 
 CREATE TABLE ai_budgets (
     id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -98,9 +102,10 @@ CREATE TABLE ai_spend (
     scope_id      text NOT NULL DEFAULT '',
     period_start  date NOT NULL,
     period        text NOT NULL CHECK (period IN ('day', 'month')),
-    reserved_usd  numeric(14,6) NOT NULL DEFAULT 0,
-    spent_usd     numeric(14,6) NOT NULL DEFAULT 0,
-    spent_tokens  bigint NOT NULL DEFAULT 0,
+    reserved_usd     numeric(14,6) NOT NULL DEFAULT 0,
+    spent_usd        numeric(14,6) NOT NULL DEFAULT 0,
+    reserved_tokens  bigint NOT NULL DEFAULT 0,
+    spent_tokens     bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (scope, scope_id, period, period_start)
 );
 
