@@ -45,7 +45,7 @@ class NothingRuns(Outage):
 
 
 class NobodySuch(NotFound):
-    """The workspace has no user {who}."""
+    """The workspace has no active user {who}."""
 
 
 class DiskFull(Outage):
@@ -97,8 +97,10 @@ def serve() -> None:
 def work() -> None:
     """Carry out jobs."""
     _point_at_running()
+    from api import telemetry
     from api.jobs.kit import celery
 
+    telemetry.configure_logging(settings.current())
     celery.worker_main(["worker", "--without-gossip", "--without-mingle"])
 
 
@@ -106,8 +108,10 @@ def work() -> None:
 def beat() -> None:
     """Hand out what is due by the clock."""
     _point_at_running()
+    from api import telemetry
     from api.jobs.kit import celery
 
+    telemetry.configure_logging(settings.current())
     celery.start(["beat", "--pidfile="])
 
 
@@ -137,7 +141,7 @@ def token(
             async with database.reading() as tx:
                 named = users.find_caller(tx, [auth_id]) if auth_id else users.find_caller_by_role(tx, role.value)
                 if (caller := await named) is None:
-                    raise NobodySuch(who=auth_id or f"an active {role}")
+                    raise NobodySuch(who=f"called {auth_id}" if auth_id else f"with the role {role}")
                 return auth.issue_token(settings.current(), caller.auth_id)
         finally:
             await database.close()
@@ -153,7 +157,8 @@ def openapi() -> None:
 
     from api.app import create_app
 
-    typer.echo(orjson.dumps(create_app().openapi(), option=orjson.OPT_INDENT_2).decode())
+    chosen = settings.read_settings(make_secrets=False)
+    typer.echo(orjson.dumps(create_app(chosen).openapi(), option=orjson.OPT_INDENT_2).decode())
 
 
 @contextmanager
@@ -179,7 +184,7 @@ def _point_at_running() -> None:
     """
     Let this process use what `run` has started, when it has no addresses of its own.
 
-    Raises `NothingRuns`.
+    Raises `NothingRuns`, and whatever `migrate.check` says about the database.
     """
     from api.supervisor import broker
 
@@ -191,3 +196,6 @@ def _point_at_running() -> None:
                 raise NothingRuns(variable=name, data=chosen.data)
             os.environ[name] = url
     settings.current.cache_clear()
+    found = settings.current().database_url
+    assert found is not None
+    asyncio.run(schema.check(found.get_secret_value()))

@@ -132,6 +132,9 @@ class Settings(BaseSettings):
         validation_alias="CRON_SECRET",
         description="Header value for /api/cron/*. Empty: they refuse everybody.",
     )
+    metrics_token: SecretStr | None = Field(
+        default=None, description="Bearer token that /metrics asks for. Empty: only this machine may read it."
+    )
     vault_keys: SecretStr | None = Field(
         default=None,
         description="Key ring for stored credentials: id:base64 of 32 bytes, newest first, commas. Empty: made likewise.",
@@ -205,9 +208,9 @@ def parse_key_ring(text: str) -> dict[str, bytes]:
     return ring
 
 
-def read_settings(**overrides: Any) -> Settings:
+def read_settings(*, make_secrets: bool = True, **overrides: Any) -> Settings:
     """
-    Return the settings of this process, with the secrets that were made for it.
+    Return the settings of this process; secrets that nobody has set are made unless told otherwise.
 
     Raises `Misconfigured`.
     """
@@ -215,7 +218,7 @@ def read_settings(**overrides: Any) -> Settings:
         settings = Settings(**overrides)
     except ValidationError as failure:
         raise Misconfigured(reason=_reason(failure)) from None
-    return _with_made_secrets(settings)
+    return _with_made_secrets(settings) if make_secrets else settings
 
 
 @lru_cache(maxsize=1)
