@@ -46,7 +46,7 @@ _DATE = re.compile(
 )
 _ADDRESS = re.compile(r"[\w.+\-=*/]{1,80}@[\w\-.*]{1,120}")
 _ENDS = re.compile(r"(?::|：|:\*|︰)[\s\W]*$")
-_DASHED_WROTE = re.compile(rf"^\s*-{{2,}}\s?.{{1,200}}?\b(?:{_VERBS})\b\s?:?\s?-{{2,}}\s*$", re.IGNORECASE)
+_VERB_LAST = re.compile(rf"(?<![^\W\d_])(?:{_VERBS})\s?:?$", re.IGNORECASE)
 _SHARED = re.compile(
     r"[ \t\-_—–](?=(?:On\s+(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s|\d{1,4}[\s\-/.,]|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s\d)"
     r"|Am\s+(?:(?:mo|di|mi|do|fr|sa|so)[a-z]*\.?,?\s(?:den\s)?\d|\d{1,2}\.)"
@@ -66,7 +66,7 @@ _ORIGINAL = (
     "原始邮件|原始郵件|原邮件|原郵件|邮件原件|元のメッセージ|original mail|원본 메시지|원본 메일|ข้อความต้นฉบับ"
 )
 _SEPARATOR = re.compile(
-    rf"^\s*(?:[-_=*]{{2,}}\s*(?:{_ORIGINAL})\b.{{0,60}}?[-_=*]{{2,}}|-{{1,}}\s*(?:{_ORIGINAL})\s*-{{1,}}|(?:{_ORIGINAL})\s*:?)\s*$",
+    rf"^\s*(?:[-_=*]{{1,}}+\s*+(?:{_ORIGINAL})\b[^\n]{{0,60}}?[-_=*]{{1,}}|(?:{_ORIGINAL})\s*+:?)\s*+$",
     re.IGNORECASE,
 )
 _ABOVE = re.compile(
@@ -84,7 +84,7 @@ _FORWARDED = (
     "yönlendirilmiş ileti|iletilen mesaj|thư được chuyển tiếp|pesan terusan|προωθημένο μήνυμα|"
     "转发邮件信息|转发的邮件|转发邮件|轉寄郵件|轉寄的郵件|已轉寄的郵件|転送メッセージ|転送されたメッセージ|전달된 메시지|전달된 메일"
 )
-_FORWARD = re.compile(rf"^[ \t>*|]{{0,4}}[-_=]{{2,}}\s*(?:begin\s+)?(?:{_FORWARDED}).{{0,60}}$", re.IGNORECASE)
+_FORWARD = re.compile(rf"^[ \t>*|]{{0,4}}[-_=]{{2,}}+\s*+(?:begin\s+)?(?:{_FORWARDED}).{{0,60}}$", re.IGNORECASE)
 _APPLE_FORWARD = re.compile(
     r"^\s*(?:begin forwarded message|anfang der weitergeleiteten (?:nachricht|e-mail)|début du message (?:réexpédié|transféré)|"
     r"inicio del mensaje reenviado|inizio (?:del )?messaggio inoltrato|início da mensagem (?:encaminhada|reencaminhada)|begin doorgestuurd bericht|"
@@ -112,7 +112,7 @@ _HEADER = re.compile(r"^[\s>*_|]{0,8}([^\W\d_][^\W_]*(?:[ \u00a0'\-/]?[^\W_]+){0
 _NOTES_TO = re.compile(r"^\s*(?:To|An|A|Para|Pour|Aan)(?:\s{2,}|\t)\s*\S")
 _NOTES_CC = re.compile(r"^\s*(?:cc|bcc|Kopie|Copie|Kopia)\s*(?:\s{2,}\S.*|\t.*)?$")
 _NOTES_SUBJECT = re.compile(r"^\s*(?:Subject|Betreff|Thema|Objet|Asunto|Oggetto|Onderwerp|Ämne)(?:\s{2,}|\t|\s)\s*\S")
-_RULE_LINE = re.compile(r"^\s*(?:[_\-=*─—–]\s?){5,}\s*$")
+_RULE_LINE = re.compile(r"^\s*+(?:[_\-=*─—–]\s?+){5,}+\s*+$")
 _TICKET_MARK = re.compile(r"^\s*(?:##-.{0,120}-##|-{3,}\s?reply above .{0,60}|={3,}\s*please reply above.{0,60})\s*$", re.IGNORECASE)
 
 
@@ -195,7 +195,15 @@ def is_separator(line: str) -> bool:
     """Whether the line says that the original message, or what is not for answering, follows."""
     if len(line) > MAX_LINE:
         return False
-    return bool(_SEPARATOR.match(line) or _ABOVE.match(line) or _TICKET_MARK.match(line) or _DASHED_WROTE.match(line))
+    return bool(_SEPARATOR.match(line) or _ABOVE.match(line) or _TICKET_MARK.match(line)) or _is_dashed(line)
+
+
+def _is_dashed(line: str) -> bool:
+    """Whether the line says between dashes that somebody wrote: "---- Anna Smith wrote ----"."""
+    line = line.strip()
+    if not (line.startswith("--") and line.endswith("--")):
+        return False
+    return _VERB_LAST.search(line.strip("- ")[-60:]) is not None
 
 
 def is_forward(line: str) -> bool:
@@ -247,6 +255,16 @@ def _is_attribution(text: str) -> bool:
             pass
         return verb is not None and not text[verb.end():].strip(" -*_.") and _ADDRESS.search(text) is not None
     return _VERB.search(text) is not None or _ADDRESS.search(text) is not None
+
+
+def may_be_attribution(lines: Sequence[str], start: int) -> bool:
+    """Whether it is worth looking closely: a colon ends one of the next lines, or an address stands in them."""
+    for line in lines[start : start + MAX_JOINED]:
+        if not line:
+            return False
+        if line[-1] in ":：" or "@" in line[:MAX_LINE] or line.rstrip("* \t\u00a0").endswith((":", "：")):
+            return True
+    return False
 
 
 def introduces(line: str) -> bool:

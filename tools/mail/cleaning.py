@@ -19,8 +19,13 @@ HIDDEN = re.compile(f"[{_HIDING}]|(?<![{_JOINED}])[\u200c\u200d]|[\u200c\u200d](
 _UNPRINTABLE = re.compile(f"[{_CONTROLS}\ud800-\udfff]")
 _SPACES = re.compile("[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 _BREAKS = re.compile("\r\n?|[\u0085\u2028\u2029]")
-_STACKED = re.compile(f"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{{{MAX_MARKS}}})"
-                      "[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+")
+_MARKS = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_STACKED = re.compile(f"([{_MARKS}]{{{MAX_MARKS}}})[{_MARKS}]+")
+# One look at the distinct characters tells whether any of the passes over the text is needed.
+_ODD = re.compile(
+    f"[{_HIDING}{_CONTROLS}{_MARKS}\u200c\u200d\ud800-\udfff\r\u0085\u2028\u2029"
+    "\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]"
+)
 _ASCII_TO_CLEAN = re.compile("[\x00-\x08\x0b-\x1f\x7f]")
 _TRAILING = re.compile("[ \t]+(?=\n)")
 _BLANKS = re.compile("\n{3,}")
@@ -37,13 +42,17 @@ def for_reading(text: str) -> str:
         if _ASCII_TO_CLEAN.search(text) is None:
             return text
         return _UNPRINTABLE.sub("", _BREAKS.sub("\n", text))
+    if _ODD.search("".join(set(text))) is None:
+        return text
     text = _UNPRINTABLE.sub("", _BREAKS.sub("\n", text))
     return _STACKED.sub(r"\1", _SPACES.sub(" ", HIDDEN.sub("", text)))
 
 
 def count_hidden(text: str) -> int:
     """Return how many invisible characters the text carries: ordinary mail has a handful, smuggled words have many."""
-    return 0 if text.isascii() else len(HIDDEN.findall(text))
+    if text.isascii() or _ODD.search("".join(set(text))) is None:
+        return 0
+    return len(HIDDEN.findall(text))
 
 
 def storable(text: str) -> str:

@@ -26,7 +26,7 @@ def messages_of(document: Any, depth: int = 0) -> Iterator[Json | Unreadable]:
         for item in cast("list[Any]", document):
             yield from messages_of(item, depth + 1)
     elif not isinstance(document, dict):
-        yield Unreadable("not a JSON object")
+        yield Unreadable("not a JSON object", document)
     else:
         yield from _messages_of_object(cast("Json", document), depth)
 
@@ -35,7 +35,7 @@ def _messages_of_object(document: Json, depth: int) -> Iterator[Json | Unreadabl
     if is_message(document):
         yield document
         return
-    if depth < MAX_NESTING:
+    if depth < MAX_NESTING and "attachment" not in str(document.get("@odata.type", "")).lower():
         for name in _LISTS:
             if isinstance(document.get(name), list):
                 for item in document[name]:
@@ -45,7 +45,7 @@ def _messages_of_object(document: Json, depth: int) -> Iterator[Json | Unreadabl
             if isinstance(document.get(name), dict) and _holds_message(document[name]):
                 yield from messages_of(document[name], depth + 1)
                 return
-    yield Unreadable(_what(document))
+    yield Unreadable(_what(document), document)
 
 
 def _holds_message(document: Json) -> bool:

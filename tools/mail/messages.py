@@ -61,4 +61,8 @@ class Mail:
 
 
 class Unreadable(Exception):
-    """The material is no mail; the message says why."""
+    """The material is no mail; the message says why, `document` is what was found instead."""
+
+    def __init__(self, reason: str, document: object = None) -> None:
+        super().__init__(reason)
+        self.document = document

@@ -10,13 +10,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.mail import attributions
+from tools.mail import attributions, boilerplate
 from tools.mail.html import HISTORY
 from tools.mail.signatures import split_signature
 
-MAX_LINES = 20_000
+MAX_LINES = 5_000
 """Lines that are looked at; what follows them belongs to whatever was going on."""
-MAX_ATTEMPTS = 400
+MAX_ATTEMPTS = 200
 """Lines that may be tried as the start of an attribution: real mail has a handful."""
 
 OWN, EMPTY, QUOTED, OPENING, FORWARD = "tEqsf"
@@ -51,7 +51,7 @@ def split(text: str, subject: str = "") -> Reply:
     own, quoted, forwarded, interleaved = _split_history(text, subject)
     if forwarded:
         return Reply(own, "", quoted, forwarded=True)
-    words, signature = split_signature(own)
+    words, signature = split_signature(boilerplate.strip(own))
     return Reply(words, signature, quoted, interleaved=interleaved)
 
 
@@ -119,6 +119,8 @@ class _Marked:
     def _opening_mark(self, index: int, headerless: int) -> tuple[str, int, int]:
         """Return the mark of an unquoted line, the line after what it opens, and how far no header block begins."""
         line = self.lines[index]
+        if attributions.is_rule(line):
+            return OWN, index + 1, headerless
         if not line.isascii() or line[0] in " *-_=#~<[|" or ":" in line or line[-1] in ":-=" or line[-1:].isdigit():
             if attributions.is_forward(line):
                 return FORWARD, index + 1, headerless
@@ -139,7 +141,7 @@ class _Marked:
 
     def _attribution_end(self, index: int) -> int:
         line = self.lines[index]
-        if self.attempts >= MAX_ATTEMPTS or not _DIGIT.search(line):
+        if self.attempts >= MAX_ATTEMPTS or not _DIGIT.search(line) or not attributions.may_be_attribution(self.lines, index):
             return 0
         end = attributions.attribution(self.lines, index)
         if end:
@@ -263,7 +265,7 @@ class _Parts:
         """Whether a lone line of arrows is decoration: three deep, with no other quote near."""
         if self.quoted or not self.lines[index].replace(" ", "").startswith(">>>"):
             return False
-        return self.marks.count(QUOTED, ) < 3
+        return self.marks.count(QUOTED) < 3
 
     def _withdraw_introduction(self) -> None:
         """Move the line that introduces the quote ("Anna wrote:") from the own words to the history."""

@@ -57,6 +57,7 @@ _CARD = re.compile(
     r"leiter|geschäftsführer|vertrieb|directeur|directrice|responsable|gerente|direttore|responsabile|kierownik|dyrektor|chef|ansvarig|директор|менеджер)\b",
     re.IGNORECASE,
 )
+_POSTSCRIPT = re.compile(r"^\W{0,2}p\.?\s?p?\.?\s?s\b", re.IGNORECASE)
 _ENDS_SENTENCE = re.compile(r"[.!?。！？]\s*$")
 
 
@@ -74,8 +75,10 @@ def split_signature(text: str) -> tuple[str, str]:
         line = lines[index]
         if len(line) < 140 and _is_start(lines, index, cut):
             cut = index
-    cut = _card_start(lines, cut)
-    words = "\n".join(lines[:cut]).rstrip()
+    cut = _ruled_card(lines, _card_start(lines, cut))
+    while cut and (not lines[cut - 1].strip() or _LONG_RULE.match(lines[cut - 1][:200])):
+        cut -= 1
+    words = "\n".join(lines[:cut])
     return (words, "\n".join(lines[cut:]).strip()) if words.strip() else (text, "")
 
 
@@ -100,5 +103,21 @@ def _card_start(lines: list[str], cut: int) -> int:
             return end
         if len(below[0][1].split()) > 5 or sum(bool(_ENDS_SENTENCE.search(line)) for _, line in card) > 1:
             return end
+        if any(_POSTSCRIPT.match(line) for _, line in card):
+            return end
         return card[0][0] if any(_CARD.search(line) for _, line in card) else end
     return end
+
+
+def _ruled_card(lines: list[str], cut: int) -> int:
+    """Return where a contact card below a drawn rule begins, or `cut`."""
+    below: list[str] = []
+    for index in range(cut - 1, max(-1, cut - MAX_CARD_LINES - 2), -1):
+        line = lines[index][:200]
+        if _LONG_RULE.match(line) and below:
+            facts = sum(bool(_CARD.search(other)) for other in below)
+            told = any(_POSTSCRIPT.match(other) or _ENDS_SENTENCE.search(other) and len(other) > 60 for other in below)
+            return index if facts >= 2 and facts * 3 >= len(below) and not told else cut
+        if line.strip():
+            below.append(line)
+    return cut
