@@ -147,6 +147,15 @@ class Settings(BaseSettings):
     )
     body_limit_bytes: int = Field(default=10_485_760, ge=1024, description="Largest request body.")
 
+    # Vendors
+    microsoft_client_id: str | None = Field(
+        default=None, description="App registration that mailboxes are connected through. Empty: no mail is sent."
+    )
+    microsoft_client_secret: SecretStr | None = Field(default=None, description="Its secret. Empty: a public client.")
+    microsoft_tenant: str = Field(
+        default="organizations", description="Its tenant: an id, or organizations for every company's."
+    )
+
     @field_validator("oidc_issuers", "prompt_write_roles", "cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
