@@ -6,16 +6,36 @@ decide which route answers: a path is matched by its segments, literal ones befo
 """
 
 from fastapi import APIRouter
+from starlette.routing import BaseRoute
 
-from api.routes import activities, auth, companies, contacts, deals, health, relationships, tasks
+from api.routes import (
+    activities,
+    ai_activity,
+    ai_prompts,
+    auth,
+    companies,
+    contacts,
+    deals,
+    health,
+    relationships,
+    signals,
+    tasks,
+    triage,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     auth.router,
     activities.router,
+    signals.router,
+    ai_activity.router,
+    ai_prompts.router,
     companies.router,
     contacts.router,
     deals.router,
     relationships.router,
     tasks.router,
+    triage.router,
 )
+
+MOUNTS: tuple[BaseRoute, ...] = ()

@@ -33,7 +33,9 @@ CREATE INDEX deals_company ON deals (company_id);
 CREATE INDEX deals_owner ON deals (owner_id, updated_at DESC);
 CREATE INDEX deals_stage ON deals (stage, updated_at DESC);
 CREATE INDEX deals_updated ON deals (updated_at DESC, id);
-CREATE TRIGGER deals_touch BEFORE UPDATE ON deals FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
+-- A machine's judgement is no change of the deal.
+CREATE TRIGGER deals_touch BEFORE UPDATE ON deals FOR EACH ROW
+    WHEN (OLD.health_updated_at IS NOT DISTINCT FROM NEW.health_updated_at) EXECUTE FUNCTION touch_updated_at();
 
 CREATE TABLE deal_stage_history (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
