@@ -58,7 +58,8 @@ def _prepare(settings: Settings, crew: Crew, say: welcome.Narrator, *, demo: boo
     """Check the machine and start what the processes stand on; return the settings that point at it."""
     checks.check_port(settings.host, settings.port)
     checks.check_disk(settings.data)
-    say.step("Asking the model server")
+    if settings.model_engine != "rules":
+        say.step("Asking the model server")
     if warning := checks.check_model(settings):
         say.note(warning)
     if settings.database_url is None:
