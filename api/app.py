@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import structlog
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import BaseRoute, Mount
@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 class Rainmaker(FastAPI):
     """FastAPI for what is declared; for requests, the edge."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, routers: Sequence[APIRouter] = ROUTERS) -> None:
         """Build the table; nothing is opened before the lifespan."""
         super().__init__(
             title="Rainmaker",
@@ -46,7 +46,7 @@ class Rainmaker(FastAPI):
         self.metrics = self.state.metrics = Metrics()
         self.access = AccessLog(settings)
         mounts: list[BaseRoute] = [docs.mount(), *MOUNTS]
-        for router in (*ROUTERS, docs.router):
+        for router in (*routers, docs.router):
             for route in router.routes:
                 (mounts if isinstance(route, Mount) else self.router.routes).append(route)
         self.table: Table[Endpoint | Untouched] = Table()
@@ -108,10 +108,10 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         log.info("stopped")
 
 
-def create_app(settings: Settings | None = None) -> Rainmaker:
+def create_app(settings: Settings | None = None, routers: Sequence[APIRouter] = ROUTERS) -> Rainmaker:
     """
     Return the application, not yet opened.
 
     Raises `Misconfigured`, `GuardMissing`, `RouteTwice`.
     """
-    return Rainmaker(settings or configuration.current())
+    return Rainmaker(settings or configuration.current(), routers)
