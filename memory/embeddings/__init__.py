@@ -38,6 +38,10 @@ class Embedder(Protocol):
         """How many numbers a vector has."""
         ...
 
+    async def ready(self) -> None:
+        """Make `dimensions` known; an endpoint is asked once where nobody has said."""
+        ...
+
     async def embed(self, texts: Sequence[str]) -> list[Floats]:
         """Return one vector of unit length per text, in order."""
         ...

@@ -34,7 +34,7 @@ class EmbeddingsWrong(BadGateway):
 
 
 class DimensionsUnknown(Outage):
-    """How many dimensions {model} has is not known: set them, or ask with learn_dimensions()."""
+    """How many dimensions {model} has is not known: set them, or wait for ready()."""
 
 
 class _Item(BaseModel):
@@ -63,11 +63,15 @@ class CompatibleEmbedder:
         """
         Ask `model` at `base_url`; `dimensions` asks OpenAI's third generation for shorter vectors, and is checked.
 
-        A model whose dimensions are not known here must be asked once with `learn_dimensions`.
+        A model whose dimensions are not known here must be asked once with `ready`.
         """
-        self.model = model
-        self._asked_dimensions = dimensions if model.startswith("text-embedding-3") else None
-        self._dimensions = dimensions or _DIMENSIONS.get(model)
+        natural = _DIMENSIONS.get(model)
+        shortened = model.startswith("text-embedding-3") and dimensions not in (None, natural)
+        # Shortened vectors are another model's: they never meet those of full length.
+        self.model = f"{model}@{dimensions}" if shortened else model
+        self._asked_model = model
+        self._asked_dimensions = dimensions if shortened else None
+        self._dimensions = dimensions or natural
         self._attempts = attempts
         self._pause = pause
         self._client = httpx.AsyncClient(
@@ -87,15 +91,14 @@ class CompatibleEmbedder:
             raise DimensionsUnknown(model=self.model)
         return self._dimensions
 
-    async def learn_dimensions(self) -> int:
+    async def ready(self) -> None:
         """
-        Ask the endpoint for one vector if nobody has said how long it is.
+        Make `dimensions` known: ask the endpoint for one vector if nobody has said how long it is.
 
         Raises `EmbeddingsDown`, `EmbeddingsWrong`.
         """
         if self._dimensions is None:
             self._dimensions = len((await self._ask(["dimensions"]))[0])
-        return self._dimensions
 
     async def embed(self, texts: Sequence[str]) -> list[Floats]:
         """
@@ -105,8 +108,8 @@ class CompatibleEmbedder:
         """
         vectors: list[Floats] = []
         # An empty input is refused by OpenAI; a space means the same and is not.
-        capped = [tokens.cap(text, _TOKENS_EACH, self.model) or " " for text in texts]
-        for batch in _batches(capped, self.model):
+        capped = [tokens.cap(text, _TOKENS_EACH, self._asked_model) or " " for text in texts]
+        for batch in _batches(capped, self._asked_model):
             for vector in await self._ask(batch):
                 if self._dimensions not in (None, len(vector)):
                     raise EmbeddingsWrong(reason=f"{len(vector)} dimensions instead of {self._dimensions}")
@@ -126,7 +129,7 @@ class CompatibleEmbedder:
         await self._client.aclose()
 
     async def _ask(self, batch: Sequence[str]) -> list[Floats]:
-        body: dict[str, Any] = {"model": self.model, "input": list(batch), "encoding_format": "float"}
+        body: dict[str, Any] = {"model": self._asked_model, "input": list(batch), "encoding_format": "float"}
         if self._asked_dimensions:
             body["dimensions"] = self._asked_dimensions
         response = await self._post(orjson.dumps(body, option=orjson.OPT_NON_STR_KEYS))

@@ -18,6 +18,9 @@ class HashingEmbedder:
         self.dimensions = dimensions
         self.model = model or f"hashing-{dimensions}"
 
+    async def ready(self) -> None:
+        """Know the dimensions already."""
+
     async def embed(self, texts: Sequence[str]) -> list[Floats]:
         """Return one vector of unit length per text."""
         return [self._vector(text) for text in texts]

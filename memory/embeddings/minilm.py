@@ -54,6 +54,9 @@ class MiniLM:
         self._lock = threading.Lock()
         self._network: _Network | None = None
 
+    async def ready(self) -> None:
+        """Know the dimensions already."""
+
     async def embed(self, texts: Sequence[str]) -> list[Floats]:
         """Return one vector of unit length per text, in order; a text beyond 256 word pieces is read to there."""
         return await asyncio.to_thread(self.embed_now, texts)

@@ -12,9 +12,21 @@ CREATE TABLE knowledge_models (
 );
 CREATE UNIQUE INDEX knowledge_models_live ON knowledge_models (state) WHERE state IN ('building', 'answering');
 
+-- What has been indexed, and from which text: a source without words has a row here and no chunks.
+CREATE TABLE knowledge_sources (
+    source_type  text NOT NULL CHECK (source_type IN ('communication', 'transcript', 'note', 'research', 'summary', 'intelligence_source', 'email_reply')),
+    source_id    uuid NOT NULL,
+    text_hash    text NOT NULL,
+    chunks       integer NOT NULL,
+    -- When the source had last been changed as it was read; null when whoever indexed it did not say.
+    as_of        timestamptz,
+    indexed_at   timestamptz NOT NULL,
+    PRIMARY KEY (source_type, source_id)
+);
+
 CREATE TABLE knowledge_chunks (
     id                uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    source_type       text NOT NULL CHECK (source_type IN ('communication', 'transcript', 'note', 'research', 'summary', 'intelligence_source', 'email_reply')),
+    source_type       text NOT NULL,
     source_id         uuid NOT NULL,
     chunk_index       integer NOT NULL,
     company_id        uuid REFERENCES companies ON DELETE SET NULL,
@@ -33,6 +45,7 @@ CREATE TABLE knowledge_chunks (
     attempts          integer NOT NULL DEFAULT 0,
     created_at        timestamptz NOT NULL DEFAULT now(),
     UNIQUE (source_type, source_id, chunk_index, embedding_model),
+    FOREIGN KEY (source_type, source_id) REFERENCES knowledge_sources ON DELETE CASCADE,
     CHECK (embedding IS NULL OR vector_dims(embedding) = dimensions)
 );
 -- Beside the row, not behind it: an exact scan reads every vector of its scope.
@@ -44,21 +57,10 @@ CREATE INDEX knowledge_chunks_owner ON knowledge_chunks (owner_user_id);
 CREATE INDEX knowledge_chunks_search ON knowledge_chunks USING gin (search);
 CREATE INDEX knowledge_chunks_pending ON knowledge_chunks (embedding_model, created_at) WHERE embedding IS NULL;
 
--- What has been indexed, and from which text: a source without words has a row here and no chunks.
-CREATE TABLE knowledge_sources (
-    source_type  text NOT NULL,
-    source_id    uuid NOT NULL,
-    text_hash    text NOT NULL,
-    chunks       integer NOT NULL,
-    indexed_at   timestamptz NOT NULL,
-    PRIMARY KEY (source_type, source_id)
-);
-
 -- A chunk is a copy. What is erased or excluded must not be found again, whoever erases it and by whichever cascade,
 -- and a copy must never be visible to more people than its source is: hence triggers, not a rule for every caller.
 CREATE FUNCTION forget_knowledge() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM knowledge_chunks c USING gone WHERE c.source_type = ANY (TG_ARGV) AND c.source_id = gone.id;
     DELETE FROM knowledge_sources s USING gone WHERE s.source_type = ANY (TG_ARGV) AND s.source_id = gone.id;
     RETURN NULL;
 END $$;
@@ -73,7 +75,6 @@ CREATE TRIGGER ai_summaries_forget AFTER DELETE ON ai_summaries
 
 CREATE FUNCTION drop_knowledge() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    DELETE FROM knowledge_chunks WHERE source_type = ANY (TG_ARGV) AND source_id = NEW.id;
     DELETE FROM knowledge_sources WHERE source_type = ANY (TG_ARGV) AND source_id = NEW.id;
     RETURN NULL;
 END $$;
@@ -87,7 +88,6 @@ CREATE TRIGGER relationship_notes_drop AFTER UPDATE OF deleted_at ON relationshi
 CREATE FUNCTION move_knowledge() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.user_id IS NULL THEN
-        DELETE FROM knowledge_chunks WHERE source_type = ANY (TG_ARGV) AND source_id = NEW.id;
         DELETE FROM knowledge_sources WHERE source_type = ANY (TG_ARGV) AND source_id = NEW.id;
     ELSE
         UPDATE knowledge_chunks
@@ -108,8 +108,6 @@ CREATE FUNCTION drop_deal_knowledge() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     DELETE FROM knowledge_sources s USING ai_summaries a
      WHERE s.source_type = 'summary' AND s.source_id = a.id AND a.deal_id = NEW.id AND a.audience_id IS NULL;
-    DELETE FROM knowledge_chunks c USING ai_summaries a
-     WHERE c.source_type = 'summary' AND c.source_id = a.id AND a.deal_id = NEW.id AND a.audience_id IS NULL;
     RETURN NULL;
 END $$;
 CREATE TRIGGER deals_drop_knowledge AFTER UPDATE OF owner_id ON deals FOR EACH ROW

@@ -215,16 +215,22 @@ class TestCompatibleEmbedder:
         embedder = compatible.CompatibleEmbedder(model="nomic", base_url=URL)
         with pytest.raises(compatible.DimensionsUnknown):
             _ = embedder.dimensions
-        assert await embedder.learn_dimensions() == embedder.dimensions == 3
+        await embedder.ready()
+        assert embedder.dimensions == 3
         await embedder.close()
 
     async def test_asks_for_shorter_vectors_only_where_the_model_can(self, respx_mock: respx.MockRouter) -> None:
         asked = respx_mock.post("/embeddings").mock(side_effect=echo)
+        names: list[str] = []
         for model in ("text-embedding-3-small", "nomic"):
             embedder = compatible.CompatibleEmbedder(model=model, base_url=URL, dimensions=3)
             await embedder.embed(["hello"])
             await embedder.close()
-        assert [json.loads(call.request.content).get("dimensions") for call in asked.calls] == [3, None]
+            names.append(embedder.model)
+        sent = [json.loads(call.request.content) for call in asked.calls]
+        assert [body.get("dimensions") for body in sent] == [3, None]
+        assert [body["model"] for body in sent] == ["text-embedding-3-small", "nomic"]
+        assert names == ["text-embedding-3-small@3", "nomic"]
 
 
 class TestOpenEmbedder:

@@ -1,0 +1,228 @@
+"""
+Knowledge: what was written and said, found again by meaning and by words, by those who may read it.
+
+Reps find their own communications and transcripts and what is everybody's (notes, summaries); managers find all.
+Chunks follow their source: erased, excluded or noise, they are gone; handed on, they belong to the new owner.
+"""
+
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any, LiteralString
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from memory import vectors
+from memory.callers import Caller
+from memory.db import Tx
+from memory.rows import In, Row
+
+KnowledgeHit = vectors.Hit
+
+# A transcript of a long day; beyond that nobody reads, and a hostile mail costs no more than this.
+_LONGEST_TEXT = 400_000
+
+
+class KnowledgeSearchIn(In):
+    """What to look for, and where. A company, contact or deal makes the search exact."""
+
+    query: str = Field(min_length=1, max_length=2000)
+    company_id: UUID | None = None
+    contact_id: UUID | None = None
+    deal_id: UUID | None = None
+    source_types: list[vectors.SourceType] = Field(default_factory=list[vectors.SourceType], max_length=7)
+    since: AwareDatetime | None = None
+    without_source_id: UUID | None = Field(default=None, description="Leaves out the text that asks.")
+    min_similarity: float | None = Field(default=None, ge=0, le=1, description="Least cosine of a hit.")
+    limit: int = Field(default=8, ge=1, le=50)
+
+
+class KnowledgeStateRow(Row):
+    """How much is remembered, and how much of it still waits for a vector."""
+
+    model: str | None
+    dimensions: int | None
+    building: str | None
+    sources: int
+    chunks: int
+    pending: int
+    failed: int
+
+
+async def search_knowledge(
+    tx: Tx, caller: Caller, search: KnowledgeSearchIn, *, question: vectors.Question | None = None
+) -> list[KnowledgeHit]:
+    """
+    Find the chunks that answer best among those the caller may read.
+
+    The question's vector comes from a model, so ask before the transaction: `await vectors.ask(search.query,
+    embedder)`. Without it the search is by words alone.
+    """
+    scope = vectors.Scope(
+        reader_id=caller.scope,
+        company_id=search.company_id,
+        contact_id=search.contact_id,
+        deal_id=search.deal_id,
+        source_types=search.source_types,
+        since=search.since,
+        without_source_id=search.without_source_id,
+    )
+    return await vectors.search(
+        tx,
+        question or vectors.Question(search.query),
+        scope,
+        limit=search.limit,
+        min_similarity=search.min_similarity,
+    )
+
+
+async def get_knowledge_state(tx: Tx) -> KnowledgeStateRow:
+    """Return the model that answers and how far indexing is."""
+    return await tx.one(
+        KnowledgeStateRow,
+        """
+        SELECT a.model, a.dimensions, b.model AS building,
+               (SELECT count(*) FROM knowledge_sources) AS sources,
+               (SELECT count(*) FROM knowledge_chunks WHERE embedding_model = a.model) AS chunks,
+               (SELECT count(*) FROM knowledge_chunks WHERE embedding IS NULL AND attempts < %(attempts)s) AS pending,
+               (SELECT count(*) FROM knowledge_chunks WHERE embedding IS NULL AND attempts >= %(attempts)s) AS failed
+          FROM (SELECT 1) AS always
+          LEFT JOIN knowledge_models a ON a.state = 'answering'
+          LEFT JOIN knowledge_models b ON b.state = 'building'
+        """,
+        attempts=vectors.ATTEMPTS,
+    )
+
+
+async def index_source(
+    tx: Tx,
+    source_type: vectors.SourceType,
+    source_id: UUID,
+    text: str,
+    *,
+    title: str = "",
+    company_id: UUID | None = None,
+    contact_id: UUID | None = None,
+    deal_id: UUID | None = None,
+    owner_user_id: UUID | None = None,
+    occurred_at: datetime | None = None,
+) -> int:
+    """
+    Remember one text, or its present state if it is remembered already; answers with how many chunks wait for a vector.
+
+    Without an owner everybody in the workspace finds it. The vectors are promised, not made here.
+    """
+    source = vectors.Source(
+        source_type=source_type,
+        source_id=source_id,
+        text=text[:_LONGEST_TEXT],
+        title=title,
+        company_id=company_id,
+        contact_id=contact_id,
+        deal_id=deal_id,
+        owner_user_id=owner_user_id,
+        occurred_at=occurred_at,
+    )
+    return await vectors.write_sources(tx, [source])
+
+
+async def forget_source(tx: Tx, source_type: vectors.SourceType, source_id: UUID) -> bool:
+    """Forget a text and its vectors; tells whether it was remembered."""
+    return await vectors.forget_source(tx, source_type, source_id)
+
+
+# Collecting ---------------------------------------------------------------------------------------------------------
+
+
+class _SourceRow(Row):
+    source_type: vectors.SourceType
+    source_id: UUID
+    title: str
+    text: str
+    company_id: UUID | None
+    contact_id: UUID | None
+    deal_id: UUID | None
+    owner_user_id: UUID | None
+    occurred_at: datetime | None
+    as_of: datetime
+
+
+async def collect_pending(tx: Tx, *, limit: int = 200) -> int:
+    """
+    Index up to `limit` communications, transcripts, notes and summaries that are new or have changed since.
+
+    Answers with how many were taken; fewer than `limit` means that nothing is left. The sources are locked until the
+    transaction ends, so none is excluded meanwhile, and two collectors take different ones.
+    """
+    taken: list[_SourceRow] = []
+    for collect in (_communications, _transcripts, _notes, _summaries):
+        if len(taken) < limit:
+            taken += await collect(tx, limit - len(taken))
+    await vectors.write_sources(tx, [vectors.Source(**dict(row)) for row in taken])
+    return len(taken)
+
+
+# What is to be read again: never indexed, or changed since; an index that knows of no model yet knows nothing.
+_STALE: LiteralString = """
+    EXISTS (SELECT FROM knowledge_models WHERE state = 'answering')
+    AND NOT EXISTS (SELECT FROM knowledge_sources s
+                     WHERE s.source_type = '{type}' AND s.source_id = {id} AND s.as_of = {as_of})
+"""
+
+
+def _collector(select: LiteralString) -> Callable[[Tx, int], Coroutine[Any, Any, list[_SourceRow]]]:
+    async def collect(tx: Tx, limit: int) -> list[_SourceRow]:
+        return await tx.many(_SourceRow, select, limit=limit, longest=_LONGEST_TEXT)
+
+    return collect
+
+
+_communications = _collector(f"""
+    SELECT 'communication' AS source_type, c.id AS source_id, coalesce(c.subject, '') AS title,
+           left(coalesce(c.full_content, c.content_preview, ''), %(longest)s) AS text,
+           c.company_id, c.contact_id, c.deal_id, c.user_id AS owner_user_id, c.occurred_at, c.updated_at AS as_of
+      FROM communications c
+     WHERE c.excluded_at IS NULL AND c.noise_type IS NULL
+       AND {_STALE.format(type="communication", id="c.id", as_of="c.updated_at")}
+     ORDER BY c.occurred_at DESC
+     LIMIT %(limit)s
+       FOR NO KEY UPDATE OF c SKIP LOCKED
+    """)
+
+_transcripts = _collector(f"""
+    SELECT 'transcript' AS source_type, t.id AS source_id, t.title,
+           left(t.transcription_text, %(longest)s) AS text,
+           t.company_id, t.contact_id, t.deal_id, t.user_id AS owner_user_id, t.meeting_date AS occurred_at,
+           t.updated_at AS as_of
+      FROM meeting_transcriptions t
+     WHERE t.user_id IS NOT NULL AND t.transcription_text <> ''
+       AND {_STALE.format(type="transcript", id="t.id", as_of="t.updated_at")}
+     LIMIT %(limit)s
+       FOR NO KEY UPDATE OF t SKIP LOCKED
+    """)
+
+_notes = _collector(f"""
+    SELECT 'note' AS source_type, n.id AS source_id, '' AS title, n.note AS text,
+           n.company_id, n.contact_id, NULL AS deal_id, NULL AS owner_user_id, n.added_at AS occurred_at,
+           n.added_at AS as_of
+      FROM relationship_notes n
+     WHERE n.deleted_at IS NULL
+       AND {_STALE.format(type="note", id="n.id", as_of="n.added_at")}
+     LIMIT %(limit)s
+       FOR NO KEY UPDATE OF n SKIP LOCKED
+    """)
+
+# Without an audience a company's or contact's summary is for everybody, a deal's for the owner of the deal.
+_summaries = _collector(f"""
+    SELECT 'summary' AS source_type, s0.id AS source_id, replace(s0.summary_type, '_', ' ') AS title,
+           s0.summary_text AS text, coalesce(s0.company_id, d.company_id, k.company_id) AS company_id, s0.contact_id,
+           s0.deal_id, coalesce(s0.audience_id, d.owner_id) AS owner_user_id, s0.generated_at AS occurred_at,
+           s0.generated_at AS as_of
+      FROM ai_summaries s0
+      LEFT JOIN deals d ON d.id = s0.deal_id
+      LEFT JOIN contacts k ON k.id = s0.contact_id
+     WHERE (s0.deal_id IS NULL OR s0.audience_id IS NOT NULL OR d.owner_id IS NOT NULL)
+       AND {_STALE.format(type="summary", id="s0.id", as_of="s0.generated_at")}
+     LIMIT %(limit)s
+       FOR NO KEY UPDATE OF s0 SKIP LOCKED
+    """)
