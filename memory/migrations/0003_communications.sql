@@ -168,6 +168,15 @@ CREATE TABLE email_messages (
 );
 CREATE INDEX email_messages_conversation ON email_messages (conversation_ref_id, received_at);
 
+-- Which thread a message id belongs to, also for messages that are only referred to: a parent may arrive after its answers.
+CREATE TABLE email_thread_ids (
+    user_id     uuid NOT NULL REFERENCES users ON DELETE CASCADE,
+    message_id  text NOT NULL,
+    thread_id   text NOT NULL,
+    PRIMARY KEY (user_id, message_id)
+);
+CREATE INDEX email_thread_ids_thread ON email_thread_ids (user_id, thread_id);
+
 CREATE TABLE communication_analysis (
     id                        uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     communication_id          uuid NOT NULL REFERENCES communications ON DELETE CASCADE,

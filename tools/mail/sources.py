@@ -203,7 +203,7 @@ def _loads(text: bytes) -> Any:
 def _from_documents(found: Iterator[graph.Json | Unreadable], name: str, offset: int, line: Place | None = None) -> Iterator[Item]:
     """Yield the messages of one document; the place counts them, unless the document is a line of its own."""
     for count, document in enumerate(found):
-        start, after = (Place(name, offset), line) if line else (Place(name, count), Place(name, count + 1))
+        start, after = (Place(name, offset + count), line) if line else (Place(name, count), Place(name, count + 1))
         if line is None and count < offset:
             continue
         if isinstance(document, Unreadable):

@@ -1,0 +1,220 @@
+"""
+Reading a source into a mailbox from where it was broken off to its end.
+
+Reading and parsing run in a thread, one batch ahead of the writing. Every batch is one transaction that also moves the
+checkpoint and promises the jobs that come after; a process that is killed at any line goes on with the next batch.
+"""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import UUID
+
+from pydantic import Field
+
+from memory.callers import Caller
+from memory.db import Database, Tx, UniqueViolation
+from memory.errors import Forbidden
+from memory.rows import In
+from tools.ingest import runs
+from tools.ingest.rows import House, Prepared, prepare
+from tools.ingest.store import Stored, store_batch
+from tools.mail import sources
+from tools.mail.sources import Item, Place
+
+BATCH_MAILS = 500
+BATCH_CHARS = 8_000_000
+TRIES = 3
+
+
+class ForeignMailbox(Forbidden):
+    """Only managers may read mail into somebody else's mailbox."""
+
+
+class IngestIn(In):
+    """What is to be read, and into whose mailbox: an address in `users`, or the caller's own."""
+
+    path: str = Field(min_length=1, max_length=4096)
+    mailbox: str | None = Field(default=None, max_length=320)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is; `bytes_done` of `bytes_total` counts files that are behind it and the place in the present one."""
+
+    run_id: UUID
+    seen: int
+    written: int
+    duplicates: int
+    damaged: int
+    bytes_done: int
+    bytes_total: int
+    file: str
+
+
+@dataclass(slots=True)
+class _Batch:
+    mails: list[Prepared] = field(default_factory=list[Prepared])
+    rejected: list[Item] = field(default_factory=list[Item])
+    problems: Counter[str] = field(default_factory=Counter[str])
+    damaged: int = 0
+    chars: int = 0
+    seen: int = 0
+    place: Place = Place("", 0)
+
+    @property
+    def is_full(self) -> bool:
+        return self.seen >= BATCH_MAILS or self.chars >= BATCH_CHARS
+
+
+async def ingest(
+    db: Database, caller: Caller, request: IngestIn, *, progress: Callable[[Progress], None] | None = None
+) -> runs.IngestRow:
+    """
+    Read the source to its end and return the closed run; what is stored already is counted and left alone.
+
+    Raises `NothingToRead`, `NoSuchMailbox`, `ForeignMailbox`.
+    """
+    path = Path(request.path).expanduser()
+    async with db.reading() as tx:
+        house = await runs.get_house(tx, request.mailbox, caller.user_id)
+    if house.user_id != caller.user_id and not caller.sees_all:
+        raise ForeignMailbox
+    files = await asyncio.to_thread(_files, path)
+    async with db.transaction() as tx:
+        run = await runs.begin_run(tx, house.user_id, path.name, _fingerprint(path))
+    await _read_all(db, house, path, run, _Meter(files, run, progress))
+    async with db.transaction() as tx:
+        return await runs.finish_run(tx, run.id, "complete")
+
+
+def _files(path: Path) -> dict[str, Path]:
+    try:
+        files = {sources.name_of(path, file): file for file in sources.files_of(path)}
+    except sources.NoSuchSource as missing:
+        raise runs.NothingToRead(path=str(path)) from missing
+    if not files:
+        raise runs.NothingToRead(path=str(path))
+    return files
+
+
+def _fingerprint(path: Path) -> str:
+    return hashlib.sha256(str(path.resolve()).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+class _Meter:
+    """Counts for the one who watches."""
+
+    def __init__(self, files: dict[str, Path], run: runs.IngestRow, progress: Callable[[Progress], None] | None) -> None:
+        self.files = files
+        self.run = run
+        self.tell = progress
+        self.counts = Counter(seen=run.seen, written=run.written, duplicates=run.duplicates, damaged=run.damaged)
+        self.before: dict[str, int] = {}
+        total = 0
+        for name, file in files.items():
+            self.before[name] = total
+            total += file.stat().st_size
+        self.total = total
+        self.heads: dict[str, str] = {}
+
+    def head(self, name: str) -> str:
+        """Return the digest of the file's first bytes, read once."""
+        if name not in self.heads:
+            self.heads = {name: sources.head_of(self.files[name])}
+        return self.heads[name]
+
+    def start(self) -> Place | None:
+        """Return where the run was broken off; a file that is not the one it was begins anew."""
+        held = self.run.checkpoint
+        name = held.get("file")
+        if not isinstance(name, str) or name not in self.files:
+            return None
+        return Place(name, int(held["offset"]) if held.get("head") == self.head(name) else 0)
+
+    def count(self, batch: _Batch, stored: Stored) -> None:
+        """Add a batch and tell."""
+        self.counts.update(seen=batch.seen, written=stored.written, duplicates=stored.duplicates, damaged=batch.damaged)
+        if self.tell is not None:
+            file = self.files.get(batch.place.file)
+            done = self.before.get(batch.place.file, 0) + (min(batch.place.offset, file.stat().st_size) if file else 0)
+            self.tell(Progress(self.run.id, self.counts["seen"], self.counts["written"], self.counts["duplicates"], self.counts["damaged"],
+                               done, self.total, batch.place.file))
+
+
+async def _read_all(db: Database, house: House, path: Path, run: runs.IngestRow, meter: _Meter) -> None:
+    batches = _batches(path, meter.start(), house)
+    writing: asyncio.Task[None] | None = None
+    try:
+        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(_write(db, house, run, batch, meter))
+        if writing is not None:
+            await writing
+    except BaseException:
+        if writing is not None and not writing.done():
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
+        raise
+
+
+def _batches(path: Path, start: Place | None, house: House) -> Iterator[_Batch]:
+    batch = _Batch()
+    for item in sources.read(path, start):
+        _add(batch, item, house)
+        # A batch ends only where reading can go on: not inside a line that holds a page of messages.
+        if batch.is_full and item.after != item.start:
+            yield batch
+            batch = _Batch()
+    if batch.seen:
+        yield batch
+
+
+def _add(batch: _Batch, item: Item, house: House) -> None:
+    batch.seen += 1
+    batch.place = item.after
+    if item.mail is None:
+        batch.rejected.append(item)
+        batch.problems[f"not kept as mail: {item.reason}"] += 1
+        batch.damaged += 1
+        return
+    if item.mail.is_draft:
+        batch.problems["not kept as mail: a draft"] += 1
+        batch.rejected.append(item._replace(reason="a draft"))
+        return
+    batch.problems.update(item.mail.problems)
+    batch.damaged += bool(item.mail.problems)
+    mail = prepare(item, house)
+    batch.mails.append(mail)
+    batch.chars += len(mail.full_content) + len(mail.body_text) + len(item.mail.html)
+
+
+async def _write(db: Database, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter) -> None:
+    """Write one batch; another writer that stored one of its mails at the same moment makes it look again."""
+    undated_at = datetime.fromtimestamp(meter.files[batch.place.file].stat().st_mtime, UTC)
+    for attempt in range(TRIES):
+        try:
+            async with db.transaction() as tx:
+                stored = await _write_once(tx, house, run, batch, meter, undated_at)
+            break
+        except UniqueViolation:
+            if attempt == TRIES - 1:
+                raise
+    meter.count(batch, stored)  # pyright: ignore[reportPossiblyUnbound]
+
+
+async def _write_once(tx: Tx, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter, undated_at: datetime) -> Stored:
+    stored = await store_batch(tx, house, batch.mails, undated_at=undated_at) if batch.mails else Stored()
+    await runs.keep_rejects(tx, run.id, batch.rejected)
+    counts = {"seen": batch.seen, "written": stored.written, "duplicates": stored.duplicates, "damaged": batch.damaged}
+    await runs.advance_run(tx, run.id, batch.place, meter.head(batch.place.file), counts, dict(batch.problems))
+    if stored.to_analyse:
+        await tx.enqueue("communications.analyze_pending", key="ingest")
+    if stored.written:
+        await tx.enqueue("knowledge.embed_pending", key="ingest")
+    return stored
