@@ -376,7 +376,6 @@ def note(call: NewCall, outcome: Outcome, call_id: UUID | None, *, degraded: str
     if present is None:
         return
     usd = float(outcome.cost_usd)
-    present.spend(call.engine, outcome.input_tokens, outcome.output_tokens, usd, answered=outcome.status == "ok")
     present.note(
         "model.called",
         call_id=str(call_id) if call_id else None,

@@ -6,6 +6,7 @@ that whoever works for a run can note something without being handed the run.
 """
 
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from uuid import UUID
 Kind = Literal[
     "run.started",
     "run.resumed",
+    "run.paused",
     "run.finished",
     "run.failed",
     "run.cancelled",
@@ -38,34 +40,20 @@ class Note:
 
 @dataclass
 class Journal:
-    """The notes of a run that are not written yet, and what the run has used since it was last written."""
+    """The notes of a run that are not written yet; `where` tells which step the present code belongs to."""
 
     notes: list[Note] = field(default_factory=list[Note])
-    step: str | None = None
+    where: Callable[[], str | None] = lambda: None
     tainted: bool = False
-    engine: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost_usd: float = 0.0
 
     def note(self, kind: Kind, *, step: str | None = None, **data: Any) -> None:
         """Note one event of the present step (or of the one named)."""
-        self.notes.append(Note(kind, step or self.step, data, time.time()))
+        self.notes.append(Note(kind, step or self.where(), data, time.time()))
 
     def read_source(self, kind: str, source_id: UUID, title: str = "", *, third_party: bool = False) -> None:
         """Note that a record was read; one that outsiders wrote taints the run."""
         self.tainted = self.tainted or third_party
         self.note("source.read", record=kind, id=str(source_id), title=title[:200], third_party=third_party)
-
-    def spend(
-        self, engine: str, input_tokens: int, output_tokens: int, cost_usd: float, *, answered: bool = True
-    ) -> None:
-        """Add what one call has used; a run that a model has answered once counts as a model's."""
-        if answered:
-            self.engine = "openai" if "openai" in (self.engine, engine) else engine
-        self.input_tokens += input_tokens
-        self.output_tokens += output_tokens
-        self.cost_usd += cost_usd
 
     def take(self) -> list[Note]:
         """Return the notes, and forget them."""

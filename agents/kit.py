@@ -90,7 +90,7 @@ class Context:
 
     def called_tool(self, name: str, **facts: Any) -> None:
         """Note in the run's events that an operation was called."""
-        self.journal.note("tool.called", name=name, **facts)
+        self.journal.note("tool.called", tool=name, **facts)
 
 
 __all__ = ["About", "Answer", "Context", "Purpose", "Text", "Untrusted"]

@@ -4,12 +4,14 @@ The agents there are.
 An agent's package registers itself when it is imported; `load()` imports them all:
 
     register(AgentSpec(
-        name="drafting", capability="drafting", input=DraftIn, output=DraftOut, graph=build_graph,
+        name="drafting", capability="drafting", input=DraftIn, output=DraftOut, graph="agents.drafting.graph:build",
         about=lambda asked: About(communication_id=asked.communication_id),
     ))
 
-`graph` returns the uncompiled `StateGraph(DraftState, context_schema=Context)`. A run begins with the fields of `input`
-as its state, and ends with the state key `output` (a dict or the model), validated into `output`.
+It does so in its `__init__`, which imports the models of input and output and nothing of LangGraph: the API reads specs
+too, and LangGraph takes seconds to load. `graph` names the function that returns the uncompiled
+`StateGraph(DraftState, context_schema=Context)`. A run begins with the fields of `input` as its state, and ends with the
+state key `output` (a dict or the model), validated into `output`.
 """
 
 import importlib
@@ -37,18 +39,20 @@ class UnknownAgent(Invalid):
 @dataclass(frozen=True)
 class AgentSpec(Generic[I, O]):
     """
-    One agent. `graph` makes its uncompiled graph; `recursion_limit` bounds its steps; `role` is the least that may run it.
+    One agent. `graph` makes its uncompiled graph, `module:function` or the function itself.
 
-    `about` names the records a run concerns. `startable` is False for agents that only other code may start.
+    `about` names the records a run concerns, `role` is the least that may run it, `startable` is False for agents that
+    only other code may start. A run has at most `recursion_limit` steps and `timeout_s` seconds per attempt.
     """
 
     name: str
     capability: str
     input: type[I]
     output: type[O]
-    graph: Callable[[], Any]
+    graph: str | Callable[[], Any]
     about: Callable[[I], About] = lambda _: About()
     recursion_limit: int = 25
+    timeout_s: float = 600.0
     role: Role = "rep"
     startable: bool = True
 
@@ -64,10 +68,10 @@ def register(spec: AgentSpec[I, O]) -> AgentSpec[I, O]:
 
 @cache
 def load() -> None:
-    """Import every package of agents, so that they register; each has a `graph` module that does."""
+    """Import every package of agents, so that they register."""
     for module in pkgutil.iter_modules(agents.__path__):
-        if module.ispkg and module.name != "rules":
-            importlib.import_module(f"agents.{module.name}.graph")
+        if module.ispkg:
+            importlib.import_module(f"agents.{module.name}")
 
 
 def get_agent(name: str) -> AgentSpec[Any, Any]:
@@ -86,3 +90,11 @@ def list_agents() -> list[AgentSpec[Any, Any]]:
     """Return every agent, by name."""
     load()
     return [_specs[name] for name in sorted(_specs)]
+
+
+def build_graph(spec: AgentSpec[Any, Any]) -> Any:
+    """Return the agent's uncompiled graph; loads LangGraph."""
+    if not isinstance(spec.graph, str):
+        return spec.graph()
+    module, _, function = spec.graph.partition(":")
+    return getattr(importlib.import_module(module), function)()
