@@ -161,6 +161,10 @@ class Mailbox:
         """
         await self._call("POST", f"/me/messages/{_id(message_id)}/send")
 
+    async def delete_draft(self, message_id: str) -> None:
+        """Delete a draft, or do nothing when it is gone."""
+        await self._call("DELETE", f"/me/messages/{_id(message_id)}", missing_is_fine=True)
+
     async def send_mail(self, letter: Letter, key: str) -> None:
         """Send a new mail in one step; it is in Sent Items, under the key, a little later."""
         message = {**letter.fields(), **_stamp(key), "body": {"contentType": "text", "content": letter.text}}

@@ -1,0 +1,301 @@
+"""
+What sent mail leaves behind: the communication in its thread, the answered message, a note, the used draft.
+
+The message is written by the same hands that write mail read from a mailbox, so that it looks the same, and so that
+the copy which later comes back from the Sent Items folder is recognised as this one.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from memory.callers import Caller
+from memory.db import Tx
+from memory.errors import Conflict, Invalid
+from memory.rows import Row
+from tools.communications.notes import record_note
+from tools.ingest import runs, store
+from tools.ingest.rows import House, Prepared, prepare
+from tools.mail.messages import Address, Mail
+from tools.mail.sources import Item, Place
+
+SENDABLE = ("pending_review", "edited", "approved")
+NOWHERE = Place("", 0)
+
+
+class DraftUnusable(Conflict):
+    """Draft {draft_id} is {status}; it cannot be sent."""
+
+
+class DraftUnknown(Invalid):
+    """Draft {draft_id} does not exist."""
+
+
+class MessageIds(Row):
+    """The names of a message: its immutable id in this person's mailbox, and its Message-ID; either may be unknown."""
+
+    message_id: str | None
+    internet_message_id: str | None
+
+
+class Correspondence(Row):
+    """A letter that has left, with what the mailbox says of it."""
+
+    user_id: UUID
+    to: list[str]
+    cc: list[str]
+    subject: str
+    body: str
+    answers: UUID | None
+    draft_id: UUID | None
+    ai_action_type: str | None
+    message_id: str
+    internet_message_id: str | None
+    conversation_id: str | None
+    sent_at: datetime | None
+
+
+class _Answered(Row):
+    id: UUID
+    user_id: UUID
+    company_id: UUID | None
+    contact_id: UUID | None
+    deal_id: UUID | None
+    company_product_id: UUID | None
+    thread_id: str
+    internet_message_id: str | None
+
+
+class _Sender(Row):
+    name: str
+    email: str
+
+
+# Before it leaves ---------------------------------------------------------------------------------------------------
+
+
+async def check_draft(tx: Tx, caller: Caller, draft_id: UUID) -> None:
+    """
+    Hold the caller's draft until the commit.
+
+    Raises `DraftUnknown`, also when it is somebody else's, and `DraftUnusable` when it was sent or thrown away.
+    """
+    status = await tx.one(
+        str,
+        "SELECT status FROM email_drafts WHERE id = %(draft_id)s AND user_id = %(user_id)s FOR UPDATE",
+        missing=DraftUnknown(draft_id=draft_id),
+        draft_id=draft_id,
+        user_id=caller.user_id,
+    )
+    if status not in SENDABLE:
+        raise DraftUnusable(draft_id=draft_id, status=status)
+
+
+async def find_ids(tx: Tx, user_id: UUID, communication_id: UUID) -> MessageIds:
+    """Return by which ids a message may be found in the mailbox of this user; another's mailbox has ids of its own."""
+    return await tx.one(
+        MessageIds,
+        """
+        SELECT CASE WHEN m.provider = 'microsoft' AND m.user_id = %(user_id)s THEN m.external_id END AS message_id,
+               m.internet_message_id
+          FROM communications m WHERE m.id = %(communication_id)s
+        """,
+        user_id=user_id,
+        communication_id=communication_id,
+    )
+
+
+# After it has left --------------------------------------------------------------------------------------------------
+
+
+async def record_drafted(tx: Tx, draft_id: UUID, message_id: str) -> None:
+    """Remember which draft of the mailbox our draft has become; it is sent from there."""
+    await tx.run(
+        """
+        UPDATE email_drafts SET status = 'approved', provider_draft_id = %(message_id)s, approved_by = user_id,
+               approved_at = %(now)s, updated_at = %(now)s
+         WHERE id = %(draft_id)s
+        """,
+        draft_id=draft_id,
+        message_id=message_id,
+    )
+
+
+async def record_sent(tx: Tx, sent: Correspondence) -> UUID:
+    """Write the communication of a mail that has left, and settle what it answers; return its id."""
+    house = await runs.get_house(tx, None, sent.user_id)
+    answered = await _get_answered(tx, sent.answers) if sent.answers else None
+    mail = await _as_mail(tx, sent, house, answered)
+    prepared = _prepare(mail, sent, house)
+    if answered is not None:
+        prepared = await _join_thread(tx, prepared, sent.user_id, answered)
+    stored = await store.store_batch(tx, house, [prepared], undated_at=tx.now)
+    communication_id = await tx.one(
+        UUID,
+        "SELECT id FROM communications WHERE user_id = %(user_id)s AND internet_message_id = %(key)s",
+        user_id=sent.user_id,
+        key=prepared.key,
+    )
+    await _describe(tx, communication_id, sent, answered)
+    if answered is not None:
+        await _settle_answered(tx, communication_id, answered, at=prepared.occurred_at or tx.now)
+    await _note(tx, sent, answered.id if answered else communication_id, is_reply=answered is not None)
+    if sent.draft_id is not None:
+        await _use_draft(tx, sent.draft_id, sent)
+    if stored.to_analyse:
+        await tx.enqueue("communications.analyze_pending", key="outbound")
+        await tx.enqueue("knowledge.embed_pending", key="outbound")
+    return communication_id
+
+
+async def _get_answered(tx: Tx, communication_id: UUID) -> _Answered | None:
+    return await tx.maybe(
+        _Answered,
+        """
+        SELECT id, user_id, company_id, contact_id, deal_id, company_product_id, thread_id, internet_message_id
+          FROM communications WHERE id = %(communication_id)s FOR UPDATE
+        """,
+        communication_id=communication_id,
+    )
+
+
+async def _as_mail(tx: Tx, sent: Correspondence, house: House, answered: _Answered | None) -> Mail:
+    sender = await tx.one(_Sender, "SELECT name, email FROM users WHERE id = %(user_id)s", user_id=sent.user_id)
+    names = await _names_of(tx, [*sent.to, *sent.cc])
+    at = sent.sent_at or tx.now
+    return Mail(
+        form="graph",
+        # Without a Message-ID of its own a mail is known by its provider's id.
+        message_id=(sent.internet_message_id or "").strip("<>") or sent.message_id,
+        provider_id=sent.message_id,
+        conversation_id=sent.conversation_id or "",
+        in_reply_to=(answered.internet_message_id or "") if answered else "",
+        subject=sent.subject,
+        sender=Address(house.email, sender.name),
+        to=[Address(email, names.get(email, "")) for email in sent.to],
+        cc=[Address(email, names.get(email, "")) for email in sent.cc],
+        sent_at=at,
+        received_at=at,
+        text=sent.body,
+    )
+
+
+async def _names_of(tx: Tx, emails: Sequence[str]) -> dict[str, str]:
+    rows = await tx.many(
+        _Sender,
+        """
+        SELECT DISTINCT ON (email) name, email FROM contacts
+         WHERE email = ANY(%(emails)s) AND deleted_at IS NULL
+         ORDER BY email, created_at
+        """,
+        emails=list(emails),
+    )
+    return {row.email: row.name for row in rows}
+
+
+def _prepare(mail: Mail, sent: Correspondence, house: House) -> Prepared:
+    """Prepare it as mail that was read, but keep every word: what we wrote holds no quote, no boilerplate and no noise."""
+    prepared = prepare(Item(NOWHERE, NOWHERE, mail), house)
+    return dataclasses.replace(prepared, full_content=sent.body, body_text=sent.body, noise_type=None)
+
+
+async def _join_thread(tx: Tx, prepared: Prepared, user_id: UUID, answered: _Answered) -> Prepared:
+    """Lead the mail to the thread it answers, also when that thread's messages have no ids that mail programs know."""
+    if answered.user_id != user_id:
+        return prepared
+    name = f"communication:{answered.id}"
+    await tx.run(
+        """
+        INSERT INTO email_thread_ids (user_id, message_id, thread_id) VALUES (%(user_id)s, %(name)s, %(thread_id)s)
+        ON CONFLICT (user_id, message_id) DO UPDATE SET thread_id = excluded.thread_id
+        """,
+        user_id=user_id,
+        name=name,
+        thread_id=answered.thread_id,
+    )
+    return dataclasses.replace(prepared, keys=[prepared.keys[0], name, *prepared.keys[1:]])
+
+
+async def _describe(tx: Tx, communication_id: UUID, sent: Correspondence, answered: _Answered | None) -> None:
+    """Add what only we know: that a model wrote it, who approved it, and what it belongs to through what it answers."""
+    by_model = sent.ai_action_type is not None or sent.draft_id is not None
+    await tx.run(
+        """
+        UPDATE communications m
+           SET is_ai_generated = %(by_model)s,
+               ai_action_type = %(ai_action_type)s,
+               ai_approved_by = CASE WHEN %(by_model)s THEN %(user_id)s::uuid END,
+               company_id = coalesce(%(company_id)s, m.company_id),
+               contact_id = coalesce(m.contact_id, %(contact_id)s),
+               deal_id = coalesce(m.deal_id, %(deal_id)s),
+               company_product_id = coalesce(m.company_product_id, %(company_product_id)s),
+               match_status = CASE WHEN m.match_status = 'unmatched' AND %(company_id)s::uuid IS NOT NULL THEN 'auto'
+                                   ELSE m.match_status END,
+               match_method = CASE WHEN m.match_method IS NULL AND %(company_id)s::uuid IS NOT NULL THEN 'thread'
+                                   ELSE m.match_method END
+         WHERE m.id = %(communication_id)s
+        """,
+        communication_id=communication_id,
+        by_model=by_model,
+        ai_action_type=(sent.ai_action_type or "reply") if by_model else None,
+        user_id=sent.user_id,
+        company_id=answered.company_id if answered else None,
+        contact_id=answered.contact_id if answered else None,
+        deal_id=answered.deal_id if answered else None,
+        company_product_id=answered.company_product_id if answered else None,
+    )
+
+
+async def _settle_answered(tx: Tx, communication_id: UUID, answered: _Answered, *, at: datetime) -> None:
+    """The message is answered, and its conversation waits for the other side, whosever mailbox it came to."""
+    await tx.run(
+        """
+        UPDATE communications
+           SET awaiting_our_response = false, responded_at = coalesce(responded_at, %(at)s),
+               response_communication_id = coalesce(response_communication_id, %(communication_id)s)
+         WHERE id = %(answered_id)s AND direction = 'inbound'
+        """,
+        answered_id=answered.id,
+        communication_id=communication_id,
+        at=at,
+    )
+    await tx.run(
+        """
+        UPDATE email_conversations
+           SET status = 'awaiting_response', response_due_at = NULL, sla_status = NULL, snoozed_until = NULL, updated_at = %(now)s
+         WHERE user_id = %(user_id)s AND conversation_id = %(thread_id)s AND status <> 'ignored'
+        """,
+        user_id=answered.user_id,
+        thread_id=answered.thread_id,
+    )
+
+
+async def _note(tx: Tx, sent: Correspondence, communication_id: UUID, *, is_reply: bool) -> None:
+    author = Caller(user_id=sent.user_id, role="rep")
+    await record_note(
+        tx,
+        author,
+        communication_id,
+        content=f"Sent to {', '.join(sent.to)}: {sent.subject}"[:5000],
+        action_type="sent_reply" if is_reply else "sent_email",
+    )
+
+
+async def _use_draft(tx: Tx, draft_id: UUID, sent: Correspondence) -> None:
+    await tx.run(
+        """
+        WITH used AS (
+            UPDATE email_drafts
+               SET status = 'sent', sent_at = %(at)s, sent_message_id = %(message_id)s, provider_draft_id = %(message_id)s,
+                   approved_by = coalesce(approved_by, %(user_id)s), approved_at = coalesce(approved_at, %(at)s), updated_at = %(at)s
+             WHERE id = %(draft_id)s
+            RETURNING conversation_id
+        )
+        UPDATE email_conversations SET has_pending_draft = false WHERE id IN (SELECT conversation_id FROM used)
+        """,
+        draft_id=draft_id,
+        at=sent.sent_at or tx.now,
+        message_id=sent.message_id,
+        user_id=sent.user_id,
+    )
