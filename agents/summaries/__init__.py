@@ -1,0 +1,1 @@
+"""Summaries of deals, companies and contacts: every sentence cites what it was read from."""
