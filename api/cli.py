@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -159,6 +160,29 @@ def openapi() -> None:
 
     chosen = settings.read_settings(make_secrets=False)
     typer.echo(orjson.dumps(create_app(chosen).openapi(), option=orjson.OPT_INDENT_2).decode())
+
+
+@cli.command("ingest")
+def read_mailbox(
+    path: Annotated[Path, typer.Argument(help="An mbox, an .eml file, Microsoft Graph JSON, or a folder of them.")],
+    mailbox: Annotated[
+        str | None, typer.Option(help="Address of the user whose mailbox it is; else the first rep's.")
+    ] = None,
+) -> None:
+    """Read a mailbox; interrupted, it goes on where it was when it is run again."""
+    from api.commands import ingest
+
+    with _migrated_url() as url:
+        ingest.read(url, path, mailbox, Console())
+
+
+@cli.command("rebuild")
+def rebuild_memory() -> None:
+    """Compute vector memory with the configured embedding model, and let that one answer."""
+    from api.commands import rebuild
+
+    with _migrated_url() as url:
+        rebuild.rebuild(url, Console())
 
 
 @contextmanager

@@ -20,7 +20,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from memory import embedded, migrate
+from memory import checkpoints, embedded, migrate
 from memory.db import Database, Tx, clock
 
 TEMPLATE = "migrated"
@@ -86,15 +86,7 @@ def start_postgres() -> Postgres:
 
 async def _make_template(postgres: Postgres) -> None:
     postgres.run(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(TEMPLATE)))
-    await migrate.migrate(postgres.named(TEMPLATE), then=_steps())
-
-
-def _steps() -> tuple[migrate.Step, ...]:
-    try:
-        from memory import checkpoints
-    except ImportError:
-        return ()
-    return (checkpoints.setup,)
+    await migrate.migrate(postgres.named(TEMPLATE), then=[checkpoints.setup])
 
 
 def _sweep() -> None:

@@ -1,6 +1,8 @@
 """The shell door: its commands, and one sentence when something is in the way."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -100,3 +102,53 @@ class TestWhatIsInTheWay:
     @pytest.mark.parametrize("command", ["serve", "work", "beat"])
     def test_nothing_to_stand_on(self, shell, command):
         assert one_sentence(shell(command)).startswith("DATABASE_URL is not set and nothing runs in ")
+
+
+class TestIngest:
+    @pytest.fixture
+    def mailbox(self, tmp_path: Path) -> Path:
+        mails = [
+            f"From x@example.test Mon Jan  5 10:00:00 2026\nMessage-ID: <{n}@example.test>\nFrom: Kim <kim@example.test>\n"
+            f"To: rep@example.test\nDate: Mon, 5 Jan 2026 10:00:0{n} +0000\nSubject: Offer {n}\n\nCan you send the offer?\n\n"
+            for n in range(3)
+        ]
+        path = tmp_path / "mail.mbox"
+        path.write_text("".join(mails))
+        return path
+
+    async def test_reads_into_the_mailbox_of_the_first_rep_and_once(self, shell, db, fresh_url, mailbox):
+        await add_user(db, "rep")
+        first = shell("ingest", str(mailbox), DATABASE_URL=fresh_url)
+        second = shell("ingest", str(mailbox), DATABASE_URL=fresh_url)
+        assert re.findall(r"(seen|written|known already) +(\d)", first.stdout + second.stdout) == [
+            ("seen", "3"), ("written", "3"), ("known already", "0"),
+            ("seen", "3"), ("written", "0"), ("known already", "3"),
+        ]  # fmt: skip
+        async with db.reading() as tx:
+            assert await tx.many(str, "SELECT subject FROM communications ORDER BY occurred_at") == [
+                "Offer 0",
+                "Offer 1",
+                "Offer 2",
+            ]
+
+    async def test_says_when_nobody_could_own_it(self, shell, fresh_url, mailbox):
+        done = shell("ingest", str(mailbox), DATABASE_URL=fresh_url)
+        assert one_sentence(done) == "The workspace has no active rep; say whose mailbox it is with --mailbox."
+
+    async def test_says_when_there_is_no_mail(self, shell, db, fresh_url, tmp_path):
+        await add_user(db, "rep")
+        assert "holds no mail" in one_sentence(shell("ingest", str(tmp_path / "none"), DATABASE_URL=fresh_url))
+
+    async def test_can_be_searched_after_a_rebuild(self, shell, db, fresh_url, mailbox):
+        await add_user(db, "rep")
+        shell("ingest", str(mailbox), DATABASE_URL=fresh_url)
+        done = shell("rebuild", DATABASE_URL=fresh_url, RAINMAKER_EMBEDDING_ENGINE="hashing")
+        assert re.search(r"3 sources are remembered; \S+ answers", done.stdout), done.stderr
+        async with db.reading() as tx:
+            assert await tx.one(int, "SELECT count(*) FROM knowledge_chunks WHERE embedding IS NULL") == 0
+
+
+def test_openapi_starts_nothing(shell, tmp_path):
+    done = shell("openapi", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert json.loads(done.stdout)["info"]["title"] == "Rainmaker"
+    assert not (tmp_path / "data").exists()
