@@ -1,5 +1,10 @@
 """`python -m api`."""
 
-from api.cli import main
+import sys
 
-main()
+try:
+    from api.cli import main
+
+    main()
+except KeyboardInterrupt:  # Ctrl-C while something is still being imported
+    sys.exit(130)
