@@ -230,5 +230,5 @@ async def release(tx: Tx, rows: Sequence[PendingRow], *, blameless: bool) -> Non
 
 
 def as_text(vector: Floats) -> str:
-    """Return the vector as pgvector reads it; seven digits are what a float32 holds."""
-    return "[" + ",".join(map("{:.7g}".format, vector.tolist())) + "]"
+    """Return the vector as pgvector reads it; nine digits bring every float32 back."""
+    return "[" + ",".join(map("{:.9g}".format, vector.tolist())) + "]"
