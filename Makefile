@@ -35,6 +35,8 @@ clean:
 
 # The installer is a package itself: it reads the same index as pip, wherever that is configured to be.
 .uv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' || \
+	  { echo 'Python 3.11 or 3.12 is needed; name one: make run PYTHON=python3.12' >&2; exit 1; }
 	$(PYTHON) -m venv .uv
 	.uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9,<1'
 
