@@ -6,6 +6,7 @@ process does, because pools, checkpointers and HTTP clients belong to the loop t
 """
 
 import asyncio
+import importlib
 import os
 import socket
 import threading
@@ -17,7 +18,7 @@ import structlog
 
 from memory import heartbeats
 from memory.db import Database
-from memory.embeddings import Embedder, open_embedder
+from memory.embeddings import Embedder, from_settings
 from memory.settings import Settings
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ class Loop:
         except BaseException:
             future.cancel()
             raise
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Begin the coroutine on the loop, and wait for nothing; signal handlers may do this."""
+        asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def stop(self) -> None:
         """Cancel what still runs, and end the thread."""
@@ -82,42 +87,33 @@ class Means:
         async with self._lock:
             if self._engine is None:
                 # LangChain takes seconds to import: only processes that run agents pay for it.
-                from agents.runs import Engine
-
-                self._engine = await Engine.open(self.settings, self.db)
-                self._made.append(self._engine)
+                runs = await asyncio.to_thread(importlib.import_module, "agents.runs")
+                made: Engine = await runs.Engine.open(self.settings, self.db, embedder=await self._open_embedder())
+                self._engine = made
+                self._made.append(made)
             return self._engine
 
     async def embedder(self) -> Embedder:
         """Return the embedder of this process."""
         async with self._lock:
-            if self._embedder is None:
-                self._embedder = await asyncio.to_thread(_embedder_of, self.settings)
-                self._made.append(self._embedder)
-            return self._embedder
+            return await self._open_embedder()
+
+    async def _open_embedder(self) -> Embedder:
+        if self._embedder is None:
+            self._embedder = await asyncio.to_thread(from_settings, self.settings)
+            self._made.append(self._embedder)
+        return self._embedder
+
+    async def drain(self) -> None:
+        """Let agent runs end the step they are in and give them back; the process is about to end."""
+        if self._engine is not None and self._engine in self._made:
+            self._made.remove(self._engine)
+            await self._engine.close()
 
     async def close(self) -> None:
         """Close what was made here; the pool belongs to whoever opened it."""
         while self._made:
             await self._made.pop().close()
-
-
-def _embedder_of(settings: Settings) -> Embedder:
-    match settings.embedding_engine:
-        case "openai":
-            key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
-            options: dict[str, Any] = {
-                "model": settings.embedding_model,
-                "api_key": key,
-                "dimensions": settings.embedding_dimensions,
-            }
-            if settings.openai_base_url:
-                options["base_url"] = settings.openai_base_url
-            return open_embedder("openai", **options)
-        case "hashing":
-            return open_embedder("hashing", dimensions=settings.embedding_dimensions)
-        case "local":
-            return open_embedder("local")
 
 
 def name_of(kind: str) -> str:

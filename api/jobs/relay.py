@@ -24,6 +24,7 @@ POLL_S = 1.0
 BUSY_S = 0.1
 SWEEP_S = 5.0
 WINDOW = 200
+STALE = outbox.STALE
 LONGEST_PAUSE_S = 5.0
 Publish = Callable[[Sequence[HandedRow]], None]
 log = structlog.stdlib.get_logger("rainmaker.relay")
@@ -78,7 +79,7 @@ class Relay:
         rows: list[HandedRow] = []
         async with self._db.transaction() as tx:
             if self._sweep_is_due():
-                rows += await outbox.hand_again(tx, names)
+                rows += await outbox.hand_again(tx, names, stale=STALE)
                 await outbox.set_aside_unknown(tx, names)
             due_at = await outbox.next_due_at(tx)
             if due_at is not None and due_at <= tx.now:

@@ -6,10 +6,13 @@ event loop, one pool and one engine for as long as it lives.
 """
 
 import asyncio
+import os
+import signal
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
+from billiard import process as billiard_process
 from celery import Celery
 from celery import signals as celery_signals
 from kombu.entity import Queue as BrokerQueue
@@ -23,6 +26,7 @@ from memory.settings import Settings, current, variable
 TASK = "rainmaker.job"
 POOL_SIZE = 5
 STOP_S = 10.0
+DRAIN = signal.SIGUSR2
 log = structlog.stdlib.get_logger("rainmaker.worker")
 
 
@@ -86,6 +90,7 @@ def _route(name: str, args: Sequence[Any], *_: Any, **__: Any) -> dict[str, str]
 
 
 signals: Any = celery_signals
+multiprocessing: Any = billiard_process  # Celery's own variant; its children are not the standard library's
 celery: Any = Celery("rainmaker")
 celery.add_defaults(_configuration)
 
@@ -148,7 +153,12 @@ def _load_jobs(**_: Any) -> None:
 
 @signals.worker_process_init.connect
 def _begin_process(**_: Any) -> None:
-    Process.present()
+    process = Process.present()
+
+    def drain(*_: object) -> None:
+        process.loop.start(process.means.drain())
+
+    signal.signal(DRAIN, drain)
 
 
 @signals.worker_process_shutdown.connect
@@ -156,6 +166,14 @@ def _end_process(**_: Any) -> None:
     Process.end()
 
 
+@signals.worker_shutting_down.connect
+def _drain_processes(**_: Any) -> None:
+    """Celery lets each process end its job; agent runs, which may be long, end with the step they are in."""
+    for child in multiprocessing.active_children():
+        if child.pid is not None:
+            os.kill(child.pid, DRAIN)
+
+
 @signals.setup_logging.connect
 def _keep_logging(**_: Any) -> None:
-    """Leave logging as the command line has set it up."""
+    """Leave logging as the command line has set it up, instead of Celery's own."""
