@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from memory.db import Json, Tx
+import orjson
+
+from memory.db import Tx
 from memory.rows import Row
 from tools.ingest.rows import House
 
@@ -39,7 +41,7 @@ async def upsert_conversations(tx: Tx, house: House, placed: "Sequence[Placed]")
             last_outbound_at, response_due_at)
         SELECT %(user_id)s, n.thread, n.status, n.company_id, n.contact_id, n.link_confidence, n.link_method, n.subject,
                n.emails, n.names, n.messages, n.attached, n.first_at, n.last_at, n.in_at, n.out_at, n.due_at
-          FROM jsonb_to_recordset(%(groups)s) AS n (thread text, status text, company_id uuid, contact_id uuid, link_confidence int, link_method text,
+          FROM json_to_recordset(%(groups)s::json) AS n (thread text, status text, company_id uuid, contact_id uuid, link_confidence int, link_method text,
                subject text, emails text[], names text[], messages int, attached boolean, first_at timestamptz, last_at timestamptz,
                in_at timestamptz, out_at timestamptz, due_at timestamptz)
         ON CONFLICT (user_id, conversation_id) DO UPDATE
@@ -66,7 +68,7 @@ async def upsert_conversations(tx: Tx, house: House, placed: "Sequence[Placed]")
         RETURNING c.id::text, c.conversation_id
         """,
         user_id=house.user_id,
-        groups=Json([_group(thread, items, house) for thread, items in groups.items()]),
+        groups=orjson.dumps([_group(thread, items, house) for thread, items in groups.items()]).decode(),
     )
     return {row.conversation_id: row.id for row in rows}
 

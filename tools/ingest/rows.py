@@ -56,16 +56,12 @@ class Prepared:
     direction: Direction
     occurred_at: datetime | None
     full_content: str
+    preview: str
     body_text: str
     noise_type: str | None
     ours: list[tuple[str, Address]]
     theirs: list[tuple[str, Address]]
     after: Place
-
-    @property
-    def preview(self) -> str:
-        """The first 500 characters on one line."""
-        return " ".join(self.full_content[: 2 * PREVIEW].split())[:PREVIEW]
 
     @property
     def content_hash(self) -> str:
@@ -113,6 +109,7 @@ def prepare(item: Item, house: House) -> Prepared:
         direction=direction,
         occurred_at=_moment(mail, direction),
         full_content=content[:MAX_TEXT],
+        preview=" ".join(content[: 2 * PREVIEW].split())[:PREVIEW],
         body_text=body_text[:MAX_HTML],
         noise_type=noise.kind_of(mail, readable, notetakers=house.notetakers),
         ours=ours,
@@ -130,7 +127,11 @@ def readable_text(mail: Mail) -> tuple[str, str]:
     if mail.html:
         shown = html.to_text(mail.html)
         if shown:
-            return cleaning.for_reading(shown), mail.text or shown.replace(html.HISTORY, "").strip()
+            if html.HISTORY not in shown:
+                return cleaning.for_reading(shown), mail.text or shown
+            # The mark is a control character of our own: it stays while those of the mail go.
+            parts = shown.split(html.HISTORY)
+            return html.HISTORY.join(map(cleaning.for_reading, parts)), mail.text or "".join(parts)
     text = html.to_text(mail.text) if mail.text and html.looks_like_html(mail.text) else mail.text
     return cleaning.for_reading(text), mail.text
 

@@ -36,6 +36,7 @@ MESSAGE = (
 )  # fmt: skip
 PARTICIPANT = ("communication_id", "side", "role", "email", "domain", "name", "contact_id", "user_id")
 
+_SLASH, _QUOTE = "\\", '"'
 CONTACT_CONFIDENCE = "0.95"
 DOMAIN_CONFIDENCE = "0.90"
 
@@ -300,7 +301,7 @@ def _communication(item: Placed, message_id: str, user_id: str, people: People, 
         mail.attachments, _people_json(mail.ours, people, house), _people_json(mail.theirs, people, house),
         external.email if external else None, external.name or None if external else None, external.domain if external else None,
         "email_messages", message_id, "microsoft" if source.provider_id else "mail", source.provider_id or mail.key, mail.key, item.thread,
-        source.in_reply_to or None, source.references, item.awaits_us, item.awaits_them,
+        source.in_reply_to or None, _array(source.references), item.awaits_us, item.awaits_them,
         item.occurred_at + timedelta(minutes=house.sla_minutes) if awaited else None, house.sla_minutes if awaited else None,
         answer.occurred_at if answer else None, answer.id if answer else None, mail.noise_type,
         "skipped" if mail.noise_type else "pending", "auto" if item.match_method else "unmatched",
@@ -326,11 +327,18 @@ def _message(item: Placed, message_id: str, user_id: str, conversations: dict[st
     return (
         message_id, item.id, conversations.get(item.thread), user_id, mail.provider_id or item.mail.key, item.mail.key, mail.folder_id or None,
         sender.email if sender else None, sender.name or None if sender else None,
-        [person.email for person in mail.to], [person.name for person in mail.to],
-        [person.email for person in mail.cc], [person.name for person in mail.cc],
+        _array([person.email for person in mail.to]), _array([person.name for person in mail.to]),
+        _array([person.email for person in mail.cc]), _array([person.name for person in mail.cc]),
         item.mail.preview, item.mail.body_text, mail.html or None, mail.is_read, sender is not None and sender.email == house.email, mail.is_flagged,
         bool(mail.attachments) or "x-has-attachments" in mail.headers, mail.importance, mail.received_at, mail.sent_at,
     )  # fmt: skip
+
+
+def _array(texts: Sequence[str]) -> str:
+    """Return the texts as the literal of a Postgres array; COPY takes it as it is."""
+    if not texts:
+        return "{}"
+    return "{" + ",".join(f'"{text.replace(_SLASH, _SLASH * 2).replace(_QUOTE, _SLASH + _QUOTE)}"' for text in texts) + "}"
 
 
 def _participants(item: Placed, people: People, house: House) -> Iterable[tuple[Any, ...]]:

@@ -49,14 +49,25 @@ _UNSUBSCRIBE = re.compile(
     r"annulla(?:re)? (?:l['’])?iscrizione|disiscriv|cancelar (?:a )?inscrição|descadastr|uitschrijven|afmelden|avregistrera|avprenumerera|wypisz|zrezygnuj|отписаться|退订|取消订阅|配信停止)",
     re.IGNORECASE,
 )
+# A plain look for a stem is much cheaper than the patterns, and ordinary paragraphs hold none.
+_STEMS = (
+    "onfiden", "intended", "recipient", "privileg", "proprietary", "addressee", "virus", "malware", "print", "guaranteed", "in error", "mistake",
+    "subscri", "opt-out", "opt out", "preferences", "browser", "receiving this", "you received", "vertraulich", "adressat", "umwelt",
+    "abmelden", "abbestellen", "imprim", "recibido", "baja", "riservat", "ricevuto", "stampa", "iscri", "descadastr", "engano", "vertrouwelijk",
+    "vergissing", "geadresseerde", "uitschrijven", "afmelden", "avregistrera", "avprenumerera", "poufn", "wypisz", "zrezygnuj",
+)
+_WIDE_STEMS = (
+    "empfänger", "irrtümlich", "destiné", "reçu ce", "désabonn", "désinscri", "suscripción", "inscrição", "конфиденц", "отписаться", "保密", "机密",
+    "機密", "退订", "取消订阅", "配信停止",
+)
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n")
 
 
 def strip(text: str) -> str:
     """Return the text without banners above it and without disclaimers and list footers below it."""
-    paragraphs = _PARAGRAPHS.split(text)
-    if len(paragraphs) == 1 and "\n" not in text:
+    if "\n" not in text:
         return text
+    paragraphs = _PARAGRAPHS.split(text) if "\n " in text or "\n\t" in text else text.split("\n\n")
     first = _after_banners(paragraphs)
     last = _before_footers(paragraphs, first)
     if first == 0 and last == len(paragraphs):
@@ -117,4 +128,14 @@ def _footer_line(lines: list[str]) -> int:
 
 def is_footer(text: str) -> bool:
     """Whether the paragraph is a disclaimer, a virus notice or the footer of a list."""
+    lowered = text.lower()
+    if not _holds(lowered, _STEMS) and (lowered.isascii() or not _holds(lowered, _WIDE_STEMS)):
+        return False
     return _DISCLAIMER.search(text) is not None or (_UNSUBSCRIBE.search(text) is not None and len(text) < 1500)
+
+
+def _holds(text: str, stems: tuple[str, ...]) -> bool:
+    for stem in stems:
+        if stem in text:
+            return True
+    return False

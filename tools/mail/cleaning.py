@@ -59,6 +59,8 @@ def storable(text: str) -> str:
     """Return the text without what Postgres refuses in a text column: NUL bytes and lone surrogates."""
     if "\x00" in text:
         text = text.replace("\x00", "")
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:

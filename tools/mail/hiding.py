@@ -7,11 +7,11 @@ from typing import Any, Self
 _SUSPECT = (
     "hidden", "display:none", "visibility:collapse", "opacity:0", "opacity:.0", "mso-hide", "font-size:0", "font-size:1p",
     "font-size:.", "font-size:1.", "font:", "height:0", "height:1px", "width:0", "indent:-", "left:-", "top:-", "right:-",
-    "bottom:-", "clip:", "clip-path:", "scale(0", "color:#f", "color:#e", "color:white", "color:snow", "color:ivory",
-    "color:ghostwhite", "color:floralwhite", "transparent", "rgba(", "color:rgb(", "hsl", "color=", 'size="0', "size=0",
-    "size='0", "background", "bgcolor", "/*", "\\", "&#x", "&colon", "&#58",
+    "bottom:-", "clip", "scale(0", "color:#f", "color:#e", "color:white", "color:snow", "color:ivory", "color:ghost",
+    "color:floral", "transparent", "rgba(", "color:rgb(", "hsl", "background", "/*", "\\", "&#", "&colon", "&lpar",
 )
-_STYLE_BLOCK = re.compile(r"<style\b[^>]*>(.*?)(?:</style|\Z)", re.IGNORECASE | re.DOTALL)
+_STYLES = re.compile(r"""style\s*=\s*("[^"]*"?|'[^']*'?|[^\s>]+)""")
+_STYLE_BLOCK = re.compile(r"<style\b[^>]*>(.*?)(?:</style|\Z)", re.DOTALL)
 _CSS_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _SIMPLE_SELECTOR = re.compile(r"^(?:[a-z][a-z0-9]*)?([.#][\w-]+)$", re.IGNORECASE)
 
@@ -39,6 +39,7 @@ _LIGHT = 255 - _NEAR
 _ANCESTORS = 40
 _MAX_RULES = 4000
 _LONG_RULE = 2000
+_LONG_SHEET = 10_000
 
 Color = tuple[int, int, int]
 
@@ -55,14 +56,14 @@ class Hiding:
     @classmethod
     def of(cls, html: str) -> Self | None:
         """Return the document's hiding rules, or None when nothing in it can hide text."""
-        compact = "".join(html.lower().split())
-        if not any(word in compact for word in _SUSPECT):
+        lowered = html.lower()
+        sheets = _STYLE_BLOCK.findall(lowered[:1_000_000]) if "<style" in lowered else []
+        names = {name for sheet in sheets for name in (_cached_names(sheet) if len(sheet) < _LONG_SHEET else _hiding_names(sheet))}
+        styles = "".join("".join(set(_STYLES.findall(lowered))).split())
+        attributes = " hidden" in lowered or "\nhidden" in lowered or "<font" in lowered or "bgcolor" in lowered
+        if not names and not attributes and not _is_suspect(styles):
             return None
-        names: set[str] = set()
-        if "<style" in html or "<STYLE" in html:
-            for sheet in _STYLE_BLOCK.finditer(html[:1_000_000]):
-                names.update(_hiding_names(sheet[1]))
-        return cls(frozenset(names), painted="background" in compact or "bgcolor" in compact)
+        return cls(frozenset(names), painted="background" in styles or "bgcolor" in lowered)
 
     def hides(self, node: Any, tag: str) -> bool:
         """Whether a reader would not see this element."""
@@ -84,9 +85,21 @@ class Hiding:
         return (self.painted or min(ink) >= _LIGHT) and _near(ink, _paper(node))
 
     def _is_named(self, attributes: dict[str, str | None]) -> bool:
-        if any(f".{name}" in self.names for name in (attributes.get("class") or "").split()):
+        if any(f".{name}" in self.names for name in (attributes.get("class") or "").lower().split()):
             return True
-        return f"#{attributes.get('id')}" in self.names
+        return f"#{(attributes.get('id') or '').lower()}" in self.names
+
+
+def _is_suspect(styles: str) -> bool:
+    for word in _SUSPECT:
+        if word in styles:
+            return True
+    return False
+
+
+@lru_cache(maxsize=512)
+def _cached_names(sheet: str) -> frozenset[str]:
+    return frozenset(_hiding_names(sheet))
 
 
 def _hiding_names(sheet: str) -> set[str]:

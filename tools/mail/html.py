@@ -71,7 +71,7 @@ def to_text(html: str) -> str:
     if _is_monstrous(html):
         return _stripped(html)
     tree = LexborHTMLParser(html)
-    body = tree.body or tree.root
+    body = tree.body
     if body is None:
         return ""
     walk = _Walk(Hiding.of(html), watch=any(cue in html for cue in _CUES))
@@ -122,37 +122,33 @@ class _Walk:
     def pieces_of(self, root: Any) -> list[str]:
         """Return the pieces below `root`, entering and leaving each element once and without recursion."""
         put = self.pieces.append
-        end = root.mem_id
-        node: Any = root
+        hiding = self.hiding
+        node = root.first_child
         while node is not None:
             tag = node.tag
             if tag == "-text":
                 text = node.text_content
                 put(text.replace("\n", _BREAK) if self.verbatim else text)
-                child = None
-            elif tag in _UNSEEN or (self.hiding is not None and self.hiding.hides(node, tag)):
-                child = None
-            else:
+            elif tag not in _UNSEEN and (hiding is None or not hiding.hides(node, tag)):
                 if tag in _MARKED:
                     self.enter(node, tag)
                 child = node.first_child
-                if child is None and tag in _BLOCKS:
+                if child is not None:
+                    node = child
+                    continue
+                if tag in _BLOCKS:
                     self.leave(node, tag)
-            if child is not None:
-                node = child
-                continue
-            node = self._after(node, end)
-        return self.pieces
-
-    def _after(self, node: Any, end: int) -> Any:
-        while node is not None and node.mem_id != end:
             following = node.next
-            if following is not None:
-                return following
-            node = node.parent
-            if node is not None and (tag := node.tag) in _BLOCKS:
-                self.leave(node, tag)
-        return None
+            while following is None:
+                node = node.parent
+                tag = node.tag
+                if tag == "body" or tag == "html":
+                    return self.pieces
+                if tag in _BLOCKS:
+                    self.leave(node, tag)
+                following = node.next
+            node = following
+        return self.pieces
 
     def enter(self, node: Any, tag: str) -> None:
         """Write what stands before the element's content."""
@@ -211,14 +207,15 @@ def _lines(marked: str) -> str:
     for odd in _ODD_SPACES:
         if odd in text:
             text = text.replace(odd, " ")
-    text = _SPACES.sub(" ", text)
+    if "  " in text:
+        text = _SPACES.sub(" ", text)
     for mark in (_SOFT, _BREAK):
         text = text.replace(f" {mark}", mark).replace(f"{mark} ", mark)
     text = _SOFTS.sub(_SOFT, text)
     text = text.replace(_BREAK + _SOFT, _BREAK).replace(_SOFT, "\n").replace(_BREAK, "\n").strip("\n ")
     if _OPEN in text:
         text = _quoted(text)
-    return _GAPS.sub("\n\n", text)
+    return _GAPS.sub("\n\n", text) if "\n\n\n" in text else text
 
 
 def _quoted(text: str) -> str:

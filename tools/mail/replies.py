@@ -80,7 +80,9 @@ def _joined(lines: list[str], rest: str | None) -> str:
 
 def _tidied(lines: list[str]) -> str:
     text = "\n".join(line for line in lines if line != HISTORY)
-    return re.sub("\n{3,}", "\n\n", text).strip("\n").rstrip()
+    if "\n\n\n" in text:
+        text = re.sub("\n{3,}", "\n\n", text)
+    return text.strip("\n").rstrip()
 
 
 class _Marked:
@@ -119,7 +121,7 @@ class _Marked:
     def _opening_mark(self, index: int, headerless: int) -> tuple[str, int, int]:
         """Return the mark of an unquoted line, the line after what it opens, and how far no header block begins."""
         line = self.lines[index]
-        if attributions.is_rule(line):
+        if line[0] in " \t_-=*─—–" and attributions.is_rule(line):
             return OWN, index + 1, headerless
         if not line.isascii() or line[0] in " *-_=#~<[|" or ":" in line or line[-1] in ":-=" or line[-1:].isdigit():
             if attributions.is_forward(line):

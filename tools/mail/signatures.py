@@ -32,6 +32,11 @@ _MOBILE_WORD = re.compile(
     r"airmail|mailbox|superhuman|front|hey|commuter|手机|手機|邮箱|메일|https?://|www\.",
     re.IGNORECASE,
 )
+_MOBILE_STEMS = (
+    "sent", "gesend", "geschickt", "verschickt", "envoy", "expédi", "télécharg", "provenance", "envia", "inviat", "verstuurd", "verzonden", "skicka", "hanki",
+    "lähetetty", "wysłan", "отправлено", "надіслано", "odesl", "odosl", "outlook", "written", "posted", "get ", "download", "try ", "发自", "发送", "寄自", "發自", "來自", "傳送",
+    "送信", "에서", "gönderildi", "device", "phone",
+)
 _CLOSING = re.compile(
     r"^\W{0,3}(?:(?:with |my |very |kind |best |warm |warmest |many |all (?:the|my) )*(?:regards|wishes|thanks|best)|cheers|sincerely(?: yours)?|yours(?: (?:sincerely|faithfully|truly))?|"
     r"thank you(?: (?:very|so) much)?|thanks(?: (?:again|so much|a lot|in advance))?|take care|respectfully|cordially|rgds|br|kr|tia|"
@@ -69,12 +74,7 @@ def split_signature(text: str) -> tuple[str, str]:
     and a name, at the contact card. The closing and the name stay with the words.
     """
     lines = text.split("\n")
-    cut = len(lines)
-    first = max(0, len(lines) - 2 * MAX_SIGNATURE_LINES)
-    for index in range(len(lines) - 1, first - 1, -1):
-        line = lines[index]
-        if len(line) < 140 and _is_start(lines, index, cut):
-            cut = index
+    cut = _above_footers(lines, _delimiter(lines))
     cut = _ruled_card(lines, _card_start(lines, cut))
     while cut and (not lines[cut - 1].strip() or _LONG_RULE.match(lines[cut - 1][:200])):
         cut -= 1
@@ -82,12 +82,31 @@ def split_signature(text: str) -> tuple[str, str]:
     return (words, "\n".join(lines[cut:]).strip()) if words.strip() else (text, "")
 
 
-def _is_start(lines: list[str], index: int, cut: int) -> bool:
-    line = lines[index]
-    if _DELIMITER.match(line):
-        return len(lines) - index <= MAX_SIGNATURE_LINES
-    if _MOBILE.match(line) and _MOBILE_WORD.search(line):
-        return all(not other.strip() or _LONG_RULE.match(other) for other in lines[index + 1 : cut])
+def _delimiter(lines: list[str]) -> int:
+    """Return the first line of two dashes that only a signature's length of lines follows, or the end."""
+    for index in range(max(0, len(lines) - MAX_SIGNATURE_LINES), len(lines)):
+        if lines[index][:1] in "-—_" and _DELIMITER.match(lines[index][:20]):
+            return index
+    return len(lines)
+
+
+def _above_footers(lines: list[str], cut: int) -> int:
+    """Return the line above which no client's footer ("Sent from my phone") ends the text."""
+    for index in range(cut - 1, max(-1, cut - MAX_SIGNATURE_LINES), -1):
+        line = lines[index][:141]
+        if not line.strip() or _LONG_RULE.match(line):
+            continue
+        if len(line) > 140 or not _is_client_footer(line):
+            break
+        cut = index
+    return cut
+
+
+def _is_client_footer(line: str) -> bool:
+    lowered = line.lower()
+    for stem in _MOBILE_STEMS:
+        if stem in lowered:
+            return _MOBILE.match(line) is not None and _MOBILE_WORD.search(line) is not None
     return False
 
 
@@ -95,7 +114,8 @@ def _card_start(lines: list[str], cut: int) -> int:
     """Return where the contact card below a closing begins, or `cut`."""
     end = cut
     for index in range(cut - 1, max(-1, cut - MAX_CARD_LINES - 4), -1):
-        if len(lines[index]) > 60 or not _CLOSING.match(lines[index].strip()):
+        line = lines[index]
+        if not line or len(line) > 45 or line.count(" ") > 6 or not _CLOSING.match(line.strip()):
             continue
         below = [(at, lines[at]) for at in range(index + 1, cut) if lines[at].strip()]
         card = [(at, line) for at, line in below[1:] if not _LONG_RULE.match(line)]
@@ -114,7 +134,7 @@ def _ruled_card(lines: list[str], cut: int) -> int:
     below: list[str] = []
     for index in range(cut - 1, max(-1, cut - MAX_CARD_LINES - 2), -1):
         line = lines[index][:200]
-        if _LONG_RULE.match(line) and below:
+        if below and line[:1] in " \t_-=*" and _LONG_RULE.match(line):
             facts = sum(bool(_CARD.search(other)) for other in below)
             told = any(_POSTSCRIPT.match(other) or _ENDS_SENTENCE.search(other) and len(other) > 60 for other in below)
             return index if facts >= 2 and facts * 3 >= len(below) and not told else cut
