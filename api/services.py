@@ -2,15 +2,18 @@
 
 import asyncio
 import importlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 
 from api.auth import Gate
 from api.ratelimit import Limiter
+from memory.callers import Caller
 from memory.db import Database
 from memory.errors import Outage
 from memory.settings import Settings
+from tools.mail_accounts import Mailboxes
 
 if TYPE_CHECKING:
     from agents.runs import Engine
@@ -34,6 +37,7 @@ class Services:
         self.schema_checked = False
         self.numbers_read_at = float("-inf")
         self._engine: asyncio.Task[Any] | None = None
+        self._mailboxes: Mailboxes | None = None
 
     @property
     def agents_state(self) -> str:
@@ -64,6 +68,25 @@ class Services:
             log.exception("agents_not_loaded")
             raise AgentsAsleep from failure
 
+    async def perform(self, caller: Caller, agent: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Have an agent work for the caller now, and return its output; the run is as durable as a worker's.
+
+        Raises `AgentsAsleep`, and what `agents.runs.perform_run` raises.
+        """
+        engine = await self.engine()
+        from agents import runs
+
+        _, output = await runs.perform_run(engine, caller, agent, asked)
+        return output
+
+    @property
+    def mailboxes(self) -> Mailboxes:
+        """The mailboxes that people have connected; nothing is opened before the first letter."""
+        if self._mailboxes is None:
+            self._mailboxes = Mailboxes(self.settings, self.db.transaction)
+        return self._mailboxes
+
     async def _open_engine(self) -> "Engine":
         runs = await asyncio.to_thread(importlib.import_module, "agents.runs")
         return await runs.Engine.open(self.settings, self.db)
@@ -75,5 +98,7 @@ class Services:
             (engine,) = await asyncio.gather(self._engine, return_exceptions=True)
             if not isinstance(engine, BaseException):
                 await engine.close()
+        if self._mailboxes is not None:
+            await self._mailboxes.close()
         await self.gate.close()
         await self.db.close()
