@@ -33,11 +33,12 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from api import deps, idempotency
-from api.auth import SAFE_METHODS, header
+from api.auth import IDENTIFIED, SAFE_METHODS, header
 from api.errors import BadRequest, bad_request
 from api.schemas import DocResponse
 from api.services import Services
 from memory.callers import SYSTEM, Caller
+from memory.errors import Rendered
 from memory.rows import Doc
 
 Scope = MutableMapping[str, Any]
@@ -92,7 +93,7 @@ def _flat(dependant: Dependant) -> list[Dependant]:
 
 def build(route: APIRoute, services: Callable[[], Services]) -> "Endpoint | Untouched":
     """Return what carries the route out."""
-    return Endpoint(route, services) if _straight(route) else Untouched(route)
+    return Endpoint(route, services) if _straight(route) else Untouched(route, services)
 
 
 def _straight(route: APIRoute) -> bool:
@@ -140,15 +141,26 @@ OFFERED: frozenset[Any] = frozenset(
 class Untouched:
     """A route that FastAPI carries out by itself."""
 
-    def __init__(self, route: APIRoute) -> None:
+    def __init__(self, route: APIRoute, services: Callable[[], Services]) -> None:
         """Remember the route and who may call it."""
         self.route = route
+        self._services = services
         self.template = route.path
         self.guard = guard_of(route)
         self.names = _names(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Give FastAPI the scope that it expects."""
+        """
+        Give FastAPI the scope that it expects.
+
+        Who is calling is found out first: FastAPI may open the route's transaction before it asks, and a request that
+        holds one connection and waits for another can stop the service.
+        """
+        if self.guard in {"user", "manager", "admin"}:
+            try:
+                scope[IDENTIFIED] = await self._services().gate.identify(scope)
+            except Rendered as refused:
+                scope[IDENTIFIED] = refused
         async with AsyncExitStack() as files:
             scope["fastapi_middleware_astack"] = files
             scope["route"] = self.route

@@ -9,7 +9,7 @@ ours, so that a public key is never taken for a shared secret.
 import asyncio
 import ipaddress
 import time
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -74,17 +74,18 @@ class Keys:
         async with self._lock:
             now = time.monotonic()
             fresh = now - self._fetched_at <= FRESH_S
-            if (fresh and self._get(key_id) is not None) or now - self._tried_at < AGAIN_S:
+            if fresh and self._get(key_id) is not None:
                 return
-            self._tried_at = now
-            try:
-                self._keys = await self._fetch()
-                self._fetched_at = time.monotonic()
-            except (httpx.HTTPError, ValueError, KeyError, jwt.PyJWTError) as failure:
-                log.warning("issuer_keys_not_fetched", issuer=self.issuer, reason=type(failure).__name__)
-                if now - self._fetched_at > USABLE_S:
-                    self._keys = {}
-                    raise IssuerDown(issuer=self.issuer) from failure
+            if now - self._tried_at >= AGAIN_S:
+                self._tried_at = now
+                try:
+                    self._keys = await self._fetch()
+                    self._fetched_at = now
+                except (httpx.HTTPError, ValueError, KeyError, jwt.PyJWTError) as failure:
+                    log.warning("issuer_keys_not_fetched", issuer=self.issuer, reason=type(failure).__name__)
+            if now - self._fetched_at > USABLE_S:
+                self._keys = {}
+                raise IssuerDown(issuer=self.issuer)
 
     async def _fetch(self) -> dict[str | None, jwt.PyJWK]:
         base = self.issuer.rstrip("/")
@@ -93,14 +94,23 @@ class Keys:
             address = str(document["jwks_uri"])
         except httpx.HTTPStatusError:
             address = f"{base}/.well-known/jwks.json"
-        found: dict[str | None, jwt.PyJWK] = {}
-        for entry in (await self._get_json(address))["keys"]:
-            if entry.get("use", "sig") == "sig" and entry.get("kty") in KEY_TYPES.values():
-                try:
-                    found[entry.get("kid")] = jwt.PyJWK(entry)
-                except jwt.PyJWTError:
-                    log.info("issuer_key_not_understood", issuer=self.issuer)
-        return found
+        published = (await self._get_json(address))["keys"]
+        if not isinstance(published, list):
+            raise ValueError("not a list of keys")  # noqa: TRY004 - the document is wrong, not our call
+        return {key.key_id: key for entry in cast("list[Any]", published) if (key := self._understood(entry))}
+
+    def _understood(self, entry: Any) -> jwt.PyJWK | None:
+        """Return a key that signs; issuers publish others beside them."""
+        if not isinstance(entry, dict):
+            return None
+        fields = cast("dict[str, Any]", entry)
+        if fields.get("use", "sig") != "sig" or fields.get("kty") not in KEY_TYPES.values():
+            return None
+        try:
+            return jwt.PyJWK(fields)
+        except jwt.PyJWTError:
+            log.info("issuer_key_not_understood", issuer=self.issuer)
+            return None
 
     async def _get_json(self, address: str) -> dict[str, Any]:
         _check_address(address)

@@ -33,6 +33,10 @@ SECRET = "a secret of tests that is long enough to sign with"
 CRON = "the cron secret of tests"
 
 
+class TwoConnections(AssertionError):
+    """Ten such requests at once would wait for each other's connections."""
+
+
 class OneTransaction(Database):
     """A database whose every transaction is a savepoint of the test's own."""
 
@@ -40,10 +44,14 @@ class OneTransaction(Database):
         self.tx = tx
         self.url = ""
         self._lock = asyncio.Lock()
+        self._holder: asyncio.Task[Any] | None = None
 
     @asynccontextmanager
     async def transaction(self, now: datetime | None = None) -> AsyncIterator[Tx]:
+        if self._lock.locked() and self._holder is asyncio.current_task():
+            raise TwoConnections("this request holds a transaction and asks for another")
         async with self._lock, self.tx.connection.transaction():
+            self._holder = asyncio.current_task()
             yield Tx(self.tx.connection, now or clock())
 
     @asynccontextmanager

@@ -1,6 +1,5 @@
 """The application as a whole: it answers, it starts, and a commit comes before its answer."""
 
-
 from tests.api.conftest import Client
 
 
