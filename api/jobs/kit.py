@@ -231,7 +231,9 @@ async def carry_out(means: Means, outbox_id: int, name: str) -> bool:
         await _record_failure(run, known, claimed, failure)
         return False
     async with means.db.transaction() as tx:
-        return await outbox.finish(tx, claimed)
+        kept = await outbox.finish(tx, claimed)
+    run.log.info("job done", kept=kept)
+    return kept
 
 
 async def _within_lease(db: Database, job: Job, claimed: outbox.ClaimRow, work: Awaitable[None]) -> None:

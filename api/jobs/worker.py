@@ -6,6 +6,7 @@ event loop, one pool and one engine for as long as it lives.
 """
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -176,4 +177,6 @@ def _drain_processes(**_: Any) -> None:
 
 @signals.setup_logging.connect
 def _keep_logging(**_: Any) -> None:
-    """Leave logging as the command line has set it up, instead of Celery's own."""
+    """Leave logging as the command line has set it up; jobs and beat say themselves what they did."""
+    for chatty in ("celery.beat", "celery.app.trace", "celery.worker.strategy"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
