@@ -72,7 +72,7 @@ def run(
     """Start everything on this machine and keep it running until Ctrl-C."""
     from api.supervisor import run as supervisor
 
-    supervisor.run(settings.current(), Console(), demo=demo)
+    supervisor.run(settings.current(), Console(), with_demo=demo)
 
 
 @cli.command()
@@ -160,6 +160,16 @@ def openapi() -> None:
 
     chosen = settings.read_settings(make_secrets=False)
     typer.echo(orjson.dumps(create_app(chosen).openapi(), option=orjson.OPT_INDENT_2).decode())
+
+
+@cli.command("demo")
+def load_demo() -> None:
+    """Load the demo workspace into an empty database."""
+    from api.commands import demo
+
+    with _migrated_url() as url:
+        counts = demo.load(url)
+    typer.echo(f"{'Loaded' if counts.loaded else 'Loaded before'}: {demo.describe(counts)}")
 
 
 @cli.command("ingest")

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from types import FrameType
 
@@ -17,11 +17,13 @@ import httpx
 from pydantic import SecretStr
 from rich.console import Console
 
+from api.commands import demo
 from api.supervisor import broker, checks, welcome
 from api.supervisor.parts import Crew, PartFailed, Postgres, Program
 from memory import heartbeats, migrate
 from memory.db import Database, clock
 from memory.settings import Settings
+from tools.demo import WorkspaceInUse
 
 HEALTHY_S = 120.0
 GRACE_S = 12.0
@@ -33,7 +35,7 @@ class Stopped(BaseException):
     """Somebody asked the supervisor to stop."""
 
 
-def run(settings: Settings, console: Console, *, demo: bool = True) -> None:
+def run(settings: Settings, console: Console, *, with_demo: bool = True) -> None:
     """
     Run everything until SIGINT or SIGTERM.
 
@@ -44,7 +46,7 @@ def run(settings: Settings, console: Console, *, demo: bool = True) -> None:
     with checks.only_one(settings.data), _stoppable():
         crew = Crew(say.note)
         try:
-            settings = _prepare(settings, crew, say, demo=demo)
+            settings = _prepare(settings, crew, say, with_demo=with_demo)
             _start(settings, crew, say)
             _watch(crew)
         except Stopped:
@@ -54,7 +56,7 @@ def run(settings: Settings, console: Console, *, demo: bool = True) -> None:
             _stop(crew)
 
 
-def _prepare(settings: Settings, crew: Crew, say: welcome.Narrator, *, demo: bool) -> Settings:
+def _prepare(settings: Settings, crew: Crew, say: welcome.Narrator, *, with_demo: bool) -> Settings:
     """Check the machine and start what the processes stand on; return the settings that point at it."""
     checks.check_port(settings.host, settings.port)
     checks.check_disk(settings.data)
@@ -74,9 +76,9 @@ def _prepare(settings: Settings, crew: Crew, say: welcome.Narrator, *, demo: boo
         redis = broker.prepare(settings.data)
         crew.start(redis)
         settings = settings.model_copy(update={"broker_url": SecretStr(redis.url)})
-    if demo:
+    if with_demo:
         say.step("Loading the demo workspace")
-        load_demo(settings)
+        _load_demo(settings, say)
     return settings
 
 
@@ -158,11 +160,12 @@ def follow_up_steps() -> tuple[migrate.Step, ...]:
     return (checkpoints.setup,)
 
 
-def load_demo(settings: Settings) -> None:
-    """Load the demo workspace into an empty database; one that holds somebody's data is left alone."""
-    from api.jobs import demo
-
-    asyncio.run(demo.load_once(_database_url(settings)))
+def _load_demo(settings: Settings, say: welcome.Narrator) -> None:
+    """Load the demo workspace once; a database that holds somebody's data is left alone."""
+    with suppress(WorkspaceInUse):
+        counts = demo.load(_database_url(settings))
+        if counts.loaded:
+            say.note(f"Demo workspace: {demo.describe(counts)}")
 
 
 def _database_url(settings: Settings) -> str:
