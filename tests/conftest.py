@@ -4,7 +4,7 @@ import ipaddress
 import sys
 from typing import Any
 
-pytest_plugins = ("tests.databases",)
+pytest_plugins = ("tests.databases", "tests.given")
 
 
 class OutsideWorld(RuntimeError):

@@ -127,7 +127,7 @@ async def add_note(tx: Tx, caller: Caller, contact_id: UUID, body: AddNoteIn) ->
         context_type=body.contextType,
         user_id=caller.user_id,
     )
-    await tx.enqueue("knowledge.embed_pending", key="note")
+    await tx.enqueue("knowledge.collect", key="knowledge.collect")
     return NoteAddedOut(noteId=note_id, addedAt=tx.now)
 
 

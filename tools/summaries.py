@@ -235,7 +235,7 @@ async def save_summary(tx: Tx, caller: Caller, type: EntityType, subject_id: UUI
         subject_id=subject_id,
         audience=caller.scope,
     )
-    await tx.enqueue("knowledge.embed_pending", key="summary")
+    await tx.enqueue("knowledge.collect", key="knowledge.collect")
     return saved
 
 

@@ -191,7 +191,7 @@ async def restore(tx: Tx, caller: Caller, communication_id: UUID) -> ExcludedOut
         """,
         communication_id=communication_id,
     )
-    await tx.enqueue("knowledge.embed_pending", key="communication")
+    await tx.enqueue("knowledge.collect", key="knowledge.collect")
     return ExcludedOut(excluded=False)
 
 
