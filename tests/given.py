@@ -5,7 +5,6 @@ Every builder makes what it needs and is not given, and returns the whole row. `
 transaction; `given.ago(days=3)` and `given.ahead(hours=2)` count from it.
 """
 
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from itertools import count
 from types import SimpleNamespace
@@ -217,6 +216,6 @@ ARRAYS = {
 
 
 @pytest.fixture
-async def given(tx: Tx) -> AsyncIterator[Given]:
+async def given(tx: Tx) -> Given:
     """Builders on the test's own transaction."""
-    yield Given(tx)
+    return Given(tx)

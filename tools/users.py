@@ -52,6 +52,15 @@ async def find_caller(tx: Tx, subjects: Sequence[str]) -> Caller | None:
     )
 
 
+async def find_caller_by_id(tx: Tx, user_id: UUID) -> Caller | None:
+    """Return the active user with this id; None when there is none."""
+    return _caller(
+        await tx.maybe(
+            CallerRow, f"SELECT {CALLER} FROM users u WHERE u.id = %(user_id)s AND u.is_active", user_id=user_id
+        )
+    )
+
+
 async def find_caller_by_role(tx: Tx, role: Role) -> Caller | None:
     """Return the active user of this role who has been there longest; None when there is none."""
     return _caller(

@@ -19,7 +19,7 @@ from agents.summaries.outputs import SummaryDone, SummaryIn
 
 def build_graph() -> Any:
     """Return the graph, not compiled."""
-    graph = StateGraph(SummaryState, context_schema=Context)
+    graph: Any = StateGraph(SummaryState, context_schema=Context)
     graph.add_node("load", nodes.load, destinations=("ask", "__end__"))
     graph.add_node("ask", nodes.ask)
     graph.add_node("keep", nodes.keep)

@@ -5,11 +5,42 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
-from api.deps import Reading, Transaction, User
+from api.deps import Reading, Services, StartsModel, Transaction, User
 from api.schemas import Done, doc_response
-from tools import tasks, transcript_reviews
+from memory.rows import In, Row
+from tools import task_emails, tasks, transcript_reviews
 
 router = APIRouter(prefix="/api/tasks", tags=["Tasks"])
+
+
+class SuggestEmailIn(In):
+    """The task."""
+
+    taskId: UUID
+
+
+class EmailSuggestion(Row):
+    """A mail to check."""
+
+    subject: str
+    body: str
+    tone: str
+    callToAction: str
+
+
+class SuggestionContext(Row):
+    """Whom and what the mail is about."""
+
+    company: tasks.Named | None
+    deal: tasks.Named | None
+    contacts: list[task_emails.TaskContact]
+
+
+class EmailSuggestedOut(Row):
+    """The suggestion and what it is about."""
+
+    suggestion: EmailSuggestion
+    context: SuggestionContext
 
 
 @router.get("", summary="List tasks", response_model=tasks.TasksOut)
@@ -28,6 +59,18 @@ async def create_task(body: tasks.CreateTaskIn, user: User, tx: Transaction) -> 
 async def complete_task(body: tasks.CompleteTaskIn, user: User, tx: Transaction) -> tasks.TaskCompletedOut:
     """Complete a task and record what was done about it."""
     return await tasks.complete_task(tx, user, body)
+
+
+@router.post("/suggest-email", summary="Suggest a mail that does a task", dependencies=[StartsModel])
+async def suggest_email(body: SuggestEmailIn, user: User, services: Services) -> EmailSuggestedOut:
+    """Suggest a mail for a task. Gaps that only you can fill stand in double square brackets."""
+    done = await services.perform(user, "suggesting", {"task_id": body.taskId})
+    async with services.db.reading() as tx:
+        context = await task_emails.load_task_context(tx, user, body.taskId)
+    return EmailSuggestedOut(
+        suggestion=EmailSuggestion.model_validate(done["suggestion"]),
+        context=SuggestionContext(company=context.task.company, deal=context.task.deal, contacts=context.contacts),
+    )
 
 
 @router.post("/resolve-transcript-review", summary="Settle which company and deal a transcript belongs to")

@@ -1,0 +1,1 @@
+"""Mails that do a task: suggested, never sent."""
