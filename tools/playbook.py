@@ -27,13 +27,13 @@ _TABLE: tuple[tuple[Literal[1, 2, 3, 4, 5], int, str], ...] = (
     (1, 120, "pricing_request pricing_inquiry"),
     (1, 240, "direct_question email_reply email_needs_response email_unanswered onboarding_blocker"),
     (2, 240, "buying_signal proposal_hot"),
-    (2, 480, "deadline_critical competitive_risk competitor budget_discussed urgency_signal objection_raised objection "
-             "technical_question risk_signal go_live_risk"),
+    (2, 480, ("deadline_critical competitive_risk competitor budget_discussed urgency_signal objection_raised objection "
+             "technical_question risk_signal go_live_risk")),
     (2, 1440, "deadline_approaching champion_dark going_stale adoption_risk stakeholder_issue"),
     (3, 0, "our_commitment_overdue"),
     (3, 480, "meeting_follow_up post_meeting_followup promise_due"),
-    (3, 1440, "transcript_commitment meeting_commitment action_item action_item_due promise_made follow_up "
-              "deliverable_promised training_gap"),
+    (3, 1440, ("transcript_commitment meeting_commitment action_item action_item_due promise_made follow_up "
+              "deliverable_promised training_gap")),
     (4, 1440, "concern_unresolved their_commitment_overdue"),
     (4, 2880, "high_value strategic_account csuite_contact deal_stale big_deal_attention orphaned_opportunity"),
     (5, 1440, "introduction new_introduction"),

@@ -23,15 +23,17 @@ _LONGEST = 600
 
 _DAYS = {
     name: index
-    for index, names in enumerate((
-        "monday mon montag lundi lunes",
-        "tuesday tues tue dienstag mardi martes",
-        "wednesday weds wed mittwoch mercredi mi\u00e9rcoles miercoles",
-        "thursday thurs thur thu donnerstag jeudi jueves",
-        "friday fri freitag vendredi viernes",
-        "saturday samstag samedi s\u00e1bado sabado",
-        "sunday sonntag dimanche domingo",
-    ))
+    for index, names in enumerate(
+        (
+            "monday mon montag lundi lunes",
+            "tuesday tues tue dienstag mardi martes",
+            "wednesday weds wed mittwoch mercredi mi\u00e9rcoles miercoles",
+            "thursday thurs thur thu donnerstag jeudi jueves",
+            "friday fri freitag vendredi viernes",
+            "saturday samstag samedi s\u00e1bado sabado",
+            "sunday sonntag dimanche domingo",
+        )
+    )
     for name in names.split()
 }
 _MONTHS = {
@@ -170,7 +172,7 @@ def _add_months(day: date, count: int) -> date:
 def _next_date(calendar: Calendar, month: int, day: int, year: str | None) -> date | None:
     try:
         if year:
-            return date(int(year) + (2000 if len(year) == 2 else 0), month, day)  # noqa: PLR2004 - two-digit years
+            return date(int(year) + (2000 if len(year) == 2 else 0), month, day)
         found = date(calendar.today.year, month, day)
         return found if found >= calendar.today - _RECENT else date(calendar.today.year + 1, month, day)
     except ValueError:
@@ -179,7 +181,7 @@ def _next_date(calendar: Calendar, month: int, day: int, year: str | None) -> da
 
 def _numeric(match: re.Match[str], calendar: Calendar) -> date | None:
     first, second = int(match["first"]), int(match["second"])
-    day_first = True if match["sep"] == "." or first > 12 else False if second > 12 else calendar.day_first  # noqa: PLR2004 - months
+    day_first = True if match["sep"] == "." or first > 12 else False if second > 12 else calendar.day_first
     if day_first is None:
         return None
     day, month = (first, second) if day_first else (second, first)
@@ -255,40 +257,41 @@ _UNITS = (
 )
 _NEXT = r"(?:next|n\u00e4chste[rnms]?|kommende[rn]?|following|coming|proch\w+|pr\u00f3xim\w+)"
 # The first pattern that matches a place takes it; more telling forms stand first.
-_FORMS: tuple[tuple[re.Pattern[str], Resolve], ...] = tuple(
-    (re.compile(rf"(?<![\w/.-]){pattern}(?![\w])", re.IGNORECASE), resolve)
-    for pattern, resolve in (
-        (rf"{_LEAD}(?P<y>\d{{4}})-(?P<m>\d{{2}})-(?P<d>\d{{2}}){_HOUR}", lambda m, c: _next_date(c, int(m["m"]), int(m["d"]), m["y"])),
-        (rf"{_LEAD}(?:(?:{_DAY}),?\s+(?:the\s+|den\s+)?)?(?P<d>\d{{1,2}})(?:st|nd|rd|th|er|\.|\u00ba)?\s+(?:of\s+|de\s+)?(?P<month>{_MONTH})\b\.?(?:,?\s+(?:de\s+)?(?P<y>\d{{4}}))?{_HOUR}",
-         lambda m, c: _next_date(c, _MONTHS[m["month"].lower()], int(m["d"]), m["y"])),
-        (rf"{_LEAD}(?:(?:{_DAY}),?\s+)?(?P<month>{_MONTH})\b\.?\s+(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?:,?\s+(?P<y>\d{{4}}))?{_HOUR}",
-         lambda m, c: _next_date(c, _MONTHS[m["month"].lower()], int(m["d"]), m["y"])),
-        (rf"{_LEAD}(?P<first>\d{{1,2}})(?P<sep>[/.])(?P<second>\d{{1,2}})(?P=sep)(?P<year>\d{{4}}|\d{{2}})(?![\d/%]){_HOUR}", _numeric),
-        (rf"(?:{_BEFORE}|on|am|vom|le|el)\s+(?:the\s+)?(?:(?:{_DAY}),?\s+)?(?P<first>\d{{1,2}})(?P<sep>[/.])(?P<second>\d{{1,2}})(?P<year>(?!))?(?![\d/%])\.?{_HOUR}", _numeric),
-        (rf"(?:(?P<ending>(?:the\s+)?end of)|{_BEFORE}|in)\s+(?P<month>{_MONTH})(?:\s+(?P<y>\d{{4}}))?", _in_month),
-        (rf"{_LEAD}(?:the\s+)?(?:end|ende|fin|finales)(?:\s+(?:of|der|des|de la|du|de|del))?\s+(?:(?P<next>{_NEXT})\s+|(?:this|the|diese[rs]?|cette|esta|este)\s+)?(?P<period>week|woche|semaine|semana|month|monats?|mois|mes|quarter|quartals?|trimestre|year|jahres?|ann\u00e9e|a\u00f1o)", _end_of),
-        (rf"{_LEAD}(?P<period>eow|eom|eoq)(?P<next>(?!))?", _end_of),
-        (rf"{_LEAD}(?:the\s+)?(?:end of\s+)?q(?P<quarter>[1-4])", _quarter),
-        (rf"{_LEAD}(?:(?P<early>early|beginning of|start of|anfang)|(?:late|later|end of))\s+{_NEXT}\s+(?:week|woche)", _early_next),
-        (rf"{_LEAD}(?:first thing\s+)?(?P<which>{_NEXT}\s+)?(?P<day>{_DAY})(?:\s+(?P<week>(?:of\s+)?{_NEXT}\s+(?:week|woche|semaine|semana)|prochaine?|pr\u00f3ximo)|\s+week(?!\w))?{_HOUR}", _weekday),
-        (rf"{_LEAD}(?:the\s+)?(?:day after tomorrow|\u00fcbermorgen|apr\u00e8s-demain|pasado ma\u00f1ana){_HOUR}", _days(2)),
-        (rf"{_LEAD}(?:first thing\s+)?(?:tomorrow|tmrw|morgen|demain|ma\u00f1ana)(?!\s+(?:never|is another)){_HOUR}", _days(1)),
-        (rf"{_LEAD}(?:(?:the\s+)?(?:end of (?:the )?(?:business )?day|close of (?:business|play)|eod|cob|eob)(?:\s+today)?)", _close_today),
-        (rf"{_LEAD}(?:later\s+)?(?:today|tonight|this (?:morning|afternoon|evening)|heute|aujourd'hui|hoy|ce soir|esta tarde){_HOUR}", _days(0)),
-        (rf"{_LEAD}(?:in|within|over|inside)\s+(?:about\s+|around\s+|the next\s+|the coming\s+|den n\u00e4chsten\s+)?(?:a\s+(?=couple|few))?(?P<count>{_NUMBER})(?:\s+of)?\s+(?P<unit>{_UNITS})(?:\s+time)?", _ahead),
-        (rf"(?:dans|d'ici|innerhalb von|en|dentro de|in den n\u00e4chsten)\s+(?P<count>{_NUMBER})\s+(?P<unit>{_UNITS})", _ahead),
-        (rf"(?P<count>{_NUMBER})(?:\s+of)?\s+(?P<unit>{_UNITS})\s+(?:from (?:now|today)|hence)", _ahead),
-        (rf"{_LEAD}{_NEXT}\s+(?:week|woche)|(?:la\s+)?semaine prochaine|(?:la\s+)?pr\u00f3xima semana|(?:la\s+)?semana que viene", _days(7)),
-        (rf"{_LEAD}(?:later\s+|sometime\s+)?(?:this|diese)\s+(?:coming\s+)?(?:week|woche)|cette semaine|esta semana", _this_week),
-        (rf"{_LEAD}{_NEXT}\s+(?:month|monat)|(?:le\s+)?mois prochain|(?:el\s+)?pr\u00f3ximo mes", lambda _, c: c.month_end(1)),
-        (rf"{_LEAD}(?:later\s+)?this month|diesen monat|ce mois(?:-ci)?|este mes", lambda _, c: c.month_end()),
-        (rf"{_LEAD}{_NEXT}\s+quarter", lambda _, c: month_end(c.today.year, ((c.today.month - 1) // 3 + 1) * 3 + 3)),
-        (rf"(?:{_BEFORE}|on)\s+the\s+(?P<nth>\d{{1,2}})(?:st|nd|rd|th)", _day_of_month),
-        (r"(?P<by>before|ahead of|in time for|prior to|vor)\s+(?:our|the|your|my|we|unserem|der|dem)\s+(?:next\s+)?(?:\w+\s+)?(?:call|meeting|demo|session|review|kick-?off|launch|go-live|visit|webinar|board meeting|termin|speak|meet|talk)", _undated),
-        (r"(?:as soon as (?:possible|i can|we can)|asap|right away|straight away|immediately|shortly|soon|so bald wie m\u00f6glich|schnellstm\u00f6glich|d\u00e8s que possible|lo antes posible|in the coming (?:days|weeks))", _undated),
-    )
+_WORDS: tuple[tuple[str, Resolve], ...] = (
+    (rf"{_LEAD}(?P<y>\d{{4}})-(?P<m>\d{{2}})-(?P<d>\d{{2}}){_HOUR}", lambda m, c: _next_date(c, int(m["m"]), int(m["d"]), m["y"])),
+    (rf"{_LEAD}(?:(?:{_DAY}),?\s+(?:the\s+|den\s+)?)?(?P<d>\d{{1,2}})(?:st|nd|rd|th|er|\.|\u00ba)?\s+(?:of\s+|de\s+)?(?P<month>{_MONTH})\b\.?(?:,?\s+(?:de\s+)?(?P<y>\d{{4}}))?{_HOUR}",
+     lambda m, c: _next_date(c, _MONTHS[m["month"].lower()], int(m["d"]), m["y"])),
+    (rf"{_LEAD}(?:(?:{_DAY}),?\s+)?(?P<month>{_MONTH})\b\.?\s+(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?:,?\s+(?P<y>\d{{4}}))?{_HOUR}",
+     lambda m, c: _next_date(c, _MONTHS[m["month"].lower()], int(m["d"]), m["y"])),
+    (rf"{_LEAD}(?P<first>\d{{1,2}})(?P<sep>[/.])(?P<second>\d{{1,2}})(?P=sep)(?P<year>\d{{4}}|\d{{2}})(?![\d/%]){_HOUR}", _numeric),
+    (rf"(?:{_BEFORE}|on|am|vom|le|el)\s+(?:the\s+)?(?:(?:{_DAY}),?\s+)?(?P<first>\d{{1,2}})(?P<sep>[/.])(?P<second>\d{{1,2}})(?P<year>(?!))?(?![\d/%])\.?{_HOUR}", _numeric),
+    (rf"(?:(?P<ending>(?:the\s+)?end of)|{_BEFORE}|in)\s+(?P<month>{_MONTH})(?:\s+(?P<y>\d{{4}}))?", _in_month),
+    (rf"{_LEAD}(?:the\s+)?(?:end|ende|fin|finales)(?:\s+(?:of|der|des|de la|du|de|del))?\s+(?:(?P<next>{_NEXT})\s+|(?:this|the|diese[rs]?|cette|esta|este)\s+)?(?P<period>week|woche|semaine|semana|month|monats?|mois|mes|quarter|quartals?|trimestre|year|jahres?|ann\u00e9e|a\u00f1o)", _end_of),
+    (rf"{_LEAD}(?P<period>eow|eom|eoq)(?P<next>(?!))?", _end_of),
+    (rf"{_LEAD}(?:the\s+)?(?:end of\s+)?q(?P<quarter>[1-4])", _quarter),
+    (rf"{_LEAD}(?:(?P<early>early|beginning of|start of|anfang)|(?:late|later|end of))\s+{_NEXT}\s+(?:week|woche)", _early_next),
+    (rf"{_LEAD}(?:first thing\s+)?(?P<which>{_NEXT}\s+)?(?P<day>{_DAY})(?:\s+(?P<week>(?:of\s+)?{_NEXT}\s+(?:week|woche|semaine|semana)|prochaine?|pr\u00f3ximo)|\s+week(?!\w))?{_HOUR}", _weekday),
+    (rf"{_LEAD}(?:the\s+)?(?:day after tomorrow|\u00fcbermorgen|apr\u00e8s-demain|pasado ma\u00f1ana){_HOUR}", _days(2)),
+    (rf"{_LEAD}(?:first thing\s+)?(?:tomorrow|tmrw|morgen|demain|ma\u00f1ana)(?!\s+(?:never|is another)){_HOUR}", _days(1)),
+    (rf"{_LEAD}(?:(?:the\s+)?(?:end of (?:the )?(?:business )?day|close of (?:business|play)|eod|cob|eob)(?:\s+today)?)", _close_today),
+    (rf"{_LEAD}(?:later\s+)?(?:today|tonight|this (?:morning|afternoon|evening)|heute|aujourd'hui|hoy|ce soir|esta tarde){_HOUR}", _days(0)),
+    (rf"{_LEAD}(?:in|within|over|inside)\s+(?:about\s+|around\s+|the next\s+|the coming\s+|den n\u00e4chsten\s+)?(?:a\s+(?=couple|few))?(?P<count>{_NUMBER})(?:\s+of)?\s+(?P<unit>{_UNITS})(?:\s+time)?", _ahead),
+    (rf"(?:dans|d'ici|innerhalb von|en|dentro de|in den n\u00e4chsten)\s+(?P<count>{_NUMBER})\s+(?P<unit>{_UNITS})", _ahead),
+    (rf"(?P<count>{_NUMBER})(?:\s+of)?\s+(?P<unit>{_UNITS})\s+(?:from (?:now|today)|hence)", _ahead),
+    (rf"{_LEAD}{_NEXT}\s+(?:week|woche)|(?:la\s+)?semaine prochaine|(?:la\s+)?pr\u00f3xima semana|(?:la\s+)?semana que viene", _days(7)),
+    (rf"{_LEAD}(?:later\s+|sometime\s+)?(?:this|diese)\s+(?:coming\s+)?(?:week|woche)|cette semaine|esta semana", _this_week),
+    (rf"{_LEAD}{_NEXT}\s+(?:month|monat)|(?:le\s+)?mois prochain|(?:el\s+)?pr\u00f3ximo mes", lambda _, c: c.month_end(1)),
+    (rf"{_LEAD}(?:later\s+)?this month|diesen monat|ce mois(?:-ci)?|este mes", lambda _, c: c.month_end()),
+    (rf"{_LEAD}{_NEXT}\s+quarter", lambda _, c: month_end(c.today.year, ((c.today.month - 1) // 3 + 1) * 3 + 3)),
+    (rf"(?:{_BEFORE}|on)\s+the\s+(?P<nth>\d{{1,2}})(?:st|nd|rd|th)", _day_of_month),
+    (r"(?P<by>before|ahead of|in time for|prior to|vor)\s+(?:our|the|your|my|we|unserem|der|dem)\s+(?:next\s+)?(?:\w+\s+)?(?:call|meeting|demo|session|review|kick-?off|launch|go-live|visit|webinar|board meeting|termin|speak|meet|talk)", _undated),
+    (r"(?:as soon as (?:possible|i can|we can)|asap|right away|straight away|immediately|shortly|soon|so bald wie m\u00f6glich|schnellstm\u00f6glich|d\u00e8s que possible|lo antes posible|in the coming (?:days|weeks))", _undated),
 )  # fmt: skip
-_PAST = re.compile(r"(?:last|past|previous|since|ago|letzte[nrs]?|vergangene[nrs]?|dernier|pasado|every|each|jeden|chaque|cada)\s+$", re.IGNORECASE)
+_FORMS = tuple((re.compile(rf"(?<![\w/.-]){pattern}(?![\w])", re.IGNORECASE), resolve) for pattern, resolve in _WORDS)
+_PAST = re.compile(
+    r"(?:last|past|previous|since|ago|letzte[nrs]?|vergangene[nrs]?|dernier|pasado|every|each|jeden|chaque|cada)\s+$",
+    re.IGNORECASE,
+)
 
 
 def find_dates(text: str, calendar: Calendar) -> list[Due]:
@@ -345,10 +348,10 @@ _HOUR_BEFORE = re.compile(
 def _hour(said: dict[str, str | None], *, first_thing: bool = False) -> time | None:
     if said.get("hour"):
         hour, half = int(said["hour"] or 0), (said["half"] or "").replace(".", "")
-        if hour > 12 or hour == 0:  # noqa: PLR2004 - a twelve-hour clock
+        if hour > 12 or hour == 0:
             return None
         return time(hour % 12 + (12 if half == "pm" else 0), int(said["minute"] or 0) % 60)
-    if (hour24 := said.get("hour24")) and int(hour24) < 24:  # noqa: PLR2004 - hours of a day
+    if (hour24 := said.get("hour24")) and int(hour24) < 24:
         return time(int(hour24), int(said["minute24"] or 0) % 60)
     part = said.get("part") or ""
     if part in ("noon", "midday", "morning"):

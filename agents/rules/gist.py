@@ -26,7 +26,10 @@ def summarize(subject: str, sentences: Sequence[Sentence], weight: Callable[[Sen
     `weight` adds what other rules found in a sentence: a promise, a request, an objection. Small talk never counts.
     """
     topic = {word.lower() for word in _WORD.findall(subject)}
-    scored = [(_salience(sentence, index, topic) + weight(sentence), -index, sentence) for index, sentence in enumerate(sentences)]
+    scored = [
+        (_salience(sentence, index, topic) + weight(sentence), -index, sentence)
+        for index, sentence in enumerate(sentences)
+    ]
     telling = sorted((item for item in scored if item[0] > 0), key=lambda item: item[:2], reverse=True)
     if not telling:
         return subject.strip()[:_ENOUGH] or (sentences[0].text[:_LONGEST] if sentences else "")
@@ -40,7 +43,7 @@ def summarize(subject: str, sentences: Sequence[Sentence], weight: Callable[[Sen
 def _salience(sentence: Sentence, index: int, topic: set[str]) -> float:
     text = sentence.text
     words = {word.lower() for word in _WORD.findall(text)}
-    if _EMPTY_TALK.search(text) or len(words) < 2:  # noqa: PLR2004 - a sentence needs two words that mean something
+    if _EMPTY_TALK.search(text) or len(words) < 2:
         return -3.0
     score = 0.6 if index == 0 else 0.3 if index == 1 else 0.0
     score += min(len(words & topic), 2) * 0.4

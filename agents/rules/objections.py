@@ -31,24 +31,32 @@ _KINDS: tuple[tuple[Kind, float, str], ...] = (
     ("trust", 0.82, r"\b(?:not (?:convinced|confident|persuaded|comfortable)|skeptical|sceptical|(?:have|had|having) (?:some |serious |my |our |a few )?(?:doubts|reservations|misgivings|second thoughts)|lost (?:confidence|trust|faith)|burned (?:before|by)|been burned|(?:hard|difficult) to trust|don't trust|worried (?:about|that) (?:your|the) (?:company|support|stability|size|track record)|too (?:small|young|new) a (?:company|vendor)|references? (?:before|first)|let down (?:before|by)|unproven)\b"),
     ("feature", 0.82, r"\b(?:(?:missing|lacks?|lacking|without|doesn't (?:have|support|offer|include|do|handle|cover)|does not (?:have|support|offer|include|handle|cover)|don't (?:have|support|offer)|no (?:support|option|way) (?:for|to)) (?:the |a |an |any |our |key |some )?(?:\w+ ){0,5}(?:feature|features|functionality|option|support|reporting|reports?|dashboards?|module|capabilit\w+|workflow|we need|we require|we rely on|we would need|for us)|deal ?breaker|show ?stopper|(?:isn't|is not|wasn't|not) (?:flexible|powerful|scalable|robust|customi[sz]able) enough|not (?:a good |the right |quite the right |a )fit)\b"),
 )  # fmt: skip
-_PATTERNS = tuple((kind, confidence, re.compile(pattern)) for kind, confidence, pattern in _KINDS)
-_GENERAL = re.compile(r"\b(?:(?:my|our|one|the|main|biggest|only|another|remaining|big|key|real|major|a few|some|serious) (?:\w+ )?(?:concern|worry|objection|hesitation|reservation|sticking point|hurdle|blocker)s?|(?:i am|i'm|we are|we're|remain|still) (?:\w+ )?(?:worried|concerned|hesitant|nervous|reluctant)) (?:is|are|about|that|with|remains?|to|regarding|over)\b")
-_TOPICS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        ("price", r"\b(?:price|pricing|cost|costs|budget|expensive|fee|fees|roi|spend|money|discount)\b"),
-        ("security", r"\b(?:security|privacy|gdpr|compliance|hosted|data protection|residency)\b"),
-        ("integration", r"\b(?:integrat\w+|migrat\w+|api|sync|import|export|existing systems?|erp|crm)\b"),
-        ("timing", r"\b(?:timeline|timing|deadline|schedule|rollout|roll-out|implementation time|go-live|capacity|bandwidth|resources)\b"),
-        ("competitor", r"\b(?:competitor|alternative|other vendors?)\b"),
-        ("authority", r"\b(?:board|procurement|approval|sign-?off|cfo|ceo|legal)\b"),
-        ("feature", r"\b(?:feature|functionality|reporting|missing|customi[sz]\w+|adoption|usability|complex)\b"),
-        ("trust", r"\b(?:support|references?|stability|reliab\w+|track record|company|team|accuracy|quality)\b"),
-    )
+_PATTERNS: tuple[tuple[Kind, float, re.Pattern[str]], ...] = tuple(
+    (kind, confidence, re.compile(pattern)) for kind, confidence, pattern in _KINDS
+)
+_GENERAL = re.compile(
+    r"\b(?:(?:my|our|one|the|main|biggest|only|another|remaining|big|key|real|major|a few|some|serious) (?:\w+ )?(?:concern|worry|objection|hesitation|reservation|sticking point|hurdle|blocker)s?|(?:i am|i'm|we are|we're|remain|still) (?:\w+ )?(?:worried|concerned|hesitant|nervous|reluctant)) (?:is|are|about|that|with|remains?|to|regarding|over)\b"
+)
+_TOPIC_WORDS: tuple[tuple[Kind, str], ...] = (
+    ("price", r"\b(?:price|pricing|cost|costs|budget|expensive|fee|fees|roi|spend|money|discount)\b"),
+    ("security", r"\b(?:security|privacy|gdpr|compliance|hosted|data protection|residency)\b"),
+    ("integration", r"\b(?:integrat\w+|migrat\w+|api|sync|import|export|existing systems?|erp|crm)\b"),
+    ("timing", r"\b(?:timeline|timing|deadline|schedule|rollout|roll-out|implementation time|go-live|capacity|bandwidth|resources)\b"),
+    ("competitor", r"\b(?:competitor|alternative|other vendors?)\b"),
+    ("authority", r"\b(?:board|procurement|approval|sign-?off|cfo|ceo|legal)\b"),
+    ("feature", r"\b(?:feature|functionality|reporting|missing|customi[sz]\w+|adoption|usability|complex)\b"),
+    ("trust", r"\b(?:support|references?|stability|reliab\w+|track record|company|team|accuracy|quality)\b"),
 )  # fmt: skip
-_DENIED = re.compile(r"\b(?:no|not a|without any|isn't a|is not a|aren't any|don't have any|no longer (?:a|an)?) ?(?:\w+ )?(?:concerns?|issues?|problems?|objections?|blockers?|worries|reservations)\b|\bno longer (?:worried|concerned)\b")
-_SETTLED = re.compile(r"\b(?:no longer|resolved|addressed|cleared up|settled|sorted(?: out)?|answered (?:my|our)|put to rest|was worried|were worried|used to be|not anymore)\b")
-_HYPOTHETICAL = re.compile(r"^(?:if|in case|should|unless|let (?:me|us) know if|when)\b|\bif (?:you|there|any)\b[^.?!]{0,30}\b(?:concerns?|issues?|problems?|questions?|too)\b")
+_TOPICS: tuple[tuple[Kind, re.Pattern[str]], ...] = tuple((kind, re.compile(pattern)) for kind, pattern in _TOPIC_WORDS)
+_DENIED = re.compile(
+    r"\b(?:no|not a|without any|isn't a|is not a|aren't any|don't have any|no longer (?:a|an)?) ?(?:\w+ )?(?:concerns?|issues?|problems?|objections?|blockers?|worries|reservations)\b|\bno longer (?:worried|concerned)\b"
+)
+_SETTLED = re.compile(
+    r"\b(?:no longer|resolved|addressed|cleared up|settled|sorted(?: out)?|answered (?:my|our)|put to rest|was worried|were worried|used to be|not anymore)\b"
+)
+_HYPOTHETICAL = re.compile(
+    r"^(?:if|in case|should|unless|let (?:me|us) know if|when)\b|\bif (?:you|there|any)\b[^.?!]{0,30}\b(?:concerns?|issues?|problems?|questions?|too)\b"
+)
 
 
 def find_objections(sentences: Sequence[Sentence]) -> list[Objection]:
@@ -67,6 +75,7 @@ def find_objections(sentences: Sequence[Sentence]) -> list[Objection]:
             kinds = {next((kind for kind, topic in _TOPICS if topic.search(lower)), "trust"): 0.76}
         question = lower.rstrip("\"') ").endswith("?")
         found.extend(
-            Objection(kind, sentence, round(confidence - (0.12 if question else 0.0), 2), addressed) for kind, confidence in kinds.items()
+            Objection(kind, sentence, round(confidence - (0.12 if question else 0.0), 2), addressed)
+            for kind, confidence in kinds.items()
         )
     return found

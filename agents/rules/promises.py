@@ -84,8 +84,13 @@ _CONDITION = re.compile(
     r"\b(?:if|unless|in case|provided(?: that)?|assuming|as long as|depending on|should you|were you to|falls|sofern|wenn|si|en caso de|a menos que|au cas o\u00f9)\b",
     re.IGNORECASE,
 )
-_WHEN = re.compile(r"\b(?:once|when(?:ever)?|after|as soon as|until|sobald|d\u00e8s que|cuando|una vez)\b", re.IGNORECASE)
-_UNSURE = re.compile(r"\b(?:probably|maybe|perhaps|hopefully|might|may|possibly|likely|try to|aim to|plan to|intend to|do (?:my|our) best|should be able)\b", re.IGNORECASE)
+_WHEN = re.compile(
+    r"\b(?:once|when(?:ever)?|after|as soon as|until|sobald|d\u00e8s que|cuando|una vez)\b", re.IGNORECASE
+)
+_UNSURE = re.compile(
+    r"\b(?:probably|maybe|perhaps|hopefully|might|may|possibly|likely|try to|aim to|plan to|intend to|do (?:my|our) best|should be able)\b",
+    re.IGNORECASE,
+)
 _REPORTED = re.compile(
     r"(?:\b(?:said|says|saying|told (?:\w+ )?(?:\w+)|mentioned|claimed|asked|thought|promised|assum\w+|hop(?:e|ed|ing)|doubt\w*|wish\w*|not sure|unsure|"
     r"don't (?:think|know|believe)|do not (?:think|know|believe)|doesn't mean|whether|if|unless|what|how|where|when|who|why|which|wonder\w*|imagine|pretend|afraid|unlikely|before|until)(?: that)?\s*,?\s*)$",
@@ -104,17 +109,30 @@ _FUTILE = re.compile(
     r"join (?:you|the call|the meeting|us)|let you (?:go|get back|decide)|keep (?:it|this) short|answer to|return (?:to|from|on|in)\b(?! you))",
     re.IGNORECASE,
 )
-_NEXT_CLAUSE = re.compile(r";|\s-\s|,?\s+but\s|,?\s+(?:and|then)\s+(?:i|we|you|he|she|they|please|could|can|would|let)\b|,\s+(?:so|which|while|please|could|can|would)\b|\s+(?:because|since|although|whereas)\s", re.IGNORECASE)
+_NEXT_CLAUSE = re.compile(
+    r";|\s-\s|,?\s+but\s|,?\s+(?:and|then)\s+(?:i|we|you|he|she|they|please|could|can|would|let)\b|,\s+(?:so|which|while|please|could|can|would)\b|\s+(?:because|since|although|whereas)\s",
+    re.IGNORECASE,
+)
 _SPEAKER = re.compile(r"^(?P<name>[A-Z][\w.'-]*(?:\s[A-Z][\w.'-]*){0,2})(?:\s\([^)]{1,30}\))?:\s")
-_FOR_YOU = re.compile(r"\b(?:you|your|y'all|the (?:team|group)|everyone|ihnen|dir|euch|vous|le|les|te)\b", re.IGNORECASE)
+_FOR_YOU = re.compile(
+    r"\b(?:you|your|y'all|the (?:team|group)|everyone|ihnen|dir|euch|vous|le|les|te)\b", re.IGNORECASE
+)
 _JOINED = re.compile(r"^(?:(?:and|then|but|so|ok(?:ay)?|sure)\b,?\s+)+", re.IGNORECASE)
 _LONGEST = 600
 """Characters of a sentence that are read."""
-_SUBJECT = re.compile(r"^(?:i|we)(?:'ll| will| shall|'m going to| am going to|'re going to| are going to|'m| am|'re| are| can)\s+", re.IGNORECASE)
+_SUBJECT = re.compile(
+    r"^(?:i|we)(?:'ll| will| shall|'m going to| am going to|'re going to| are going to|'m| am|'re| are| can)\s+",
+    re.IGNORECASE,
+)
 
 
 def find_promises(
-    sentences: Sequence[Sentence], calendar: Calendar, side: Side, *, ours: Sequence[str] = (), theirs: Sequence[str] = ()
+    sentences: Sequence[Sentence],
+    calendar: Calendar,
+    side: Side,
+    *,
+    ours: Sequence[str] = (),
+    theirs: Sequence[str] = (),
 ) -> list[Promise]:
     """
     Return the promises of a message, in order.
@@ -163,7 +181,12 @@ def _promised(sentence: Sentence, calendar: Calendar) -> Iterator[tuple[str, flo
             continue
         last = match.start() + len(clause)
         due = find_due(text, calendar, after=start)
-        yield _worded(text[start : match.start() + len(clause)]), round(confidence, 2), due, match.groupdict().get("who")
+        yield (
+            _worded(text[start : match.start() + len(clause)]),
+            round(confidence, 2),
+            due,
+            match.groupdict().get("who"),
+        )
 
 
 def _matches(text: str) -> list[tuple[re.Match[str], float]]:

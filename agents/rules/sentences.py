@@ -58,7 +58,9 @@ _BOILERPLATE = re.compile(
     r"\bprivacy\s+policy\b|\bterms\s+(?:of\s+(?:use|service)|and\s+conditions\s+apply)\b",
     re.IGNORECASE,
 )
-_END = re.compile(r"(?<=[.!?\u2026])[\"')\]\u201d\u2019]*\s+(?=[\"'(\[\u201c\u2018\u00bf\u00a1]?[A-Z\u00c0-\u00de0-9\u00bf\u00a1]|[a-z])")
+_END = re.compile(
+    r"(?<=[.!?\u2026])[\"')\]\u201d\u2019]*\s+(?=[\"'(\[\u201c\u2018\u00bf\u00a1]?[A-Z\u00c0-\u00de0-9\u00bf\u00a1]|[a-z])"
+)
 _ABBREVIATION = re.compile(
     r"(?:^|[\s(])(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|etc|approx|dept|est|fig|no|nos|inc|ltd|corp|co|e\.g|i\.e|cf|a\.m|p\.m|u\.s|u\.k|"
     r"z\.b|d\.h|bzw|ca|ggf|usw|evtl|nr|hr|fr|tel|mt|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|ext|attn|min|max|[a-z])\.$",
@@ -178,7 +180,9 @@ def _cut(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
     first = 0
     for gap in _END.finditer(block):
         head = block[first : gap.start()]
-        if _ABBREVIATION.search(head[-12:]) or (block[gap.end() : gap.end() + 1].islower() and not head.endswith(("?", "!"))):
+        if _ABBREVIATION.search(head[-12:]) or (
+            block[gap.end() : gap.end() + 1].islower() and not head.endswith(("?", "!"))
+        ):
             continue
         yield from _trimmed(text, start + first, start + gap.start())
         first = gap.end()
@@ -195,10 +199,112 @@ def _trimmed(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
 
 
 _STOP_WORDS = {
-    "en": frozenset("the and to of you we is are will for that this with have i it on be your our can not".split()),
-    "de": frozenset("der die das und ich wir sie ist nicht mit ein eine zu den von für auf bitte haben wird im dem uns ihnen".split()),
-    "fr": frozenset("le la les et je nous vous est pas une des pour que dans avec votre notre sur du au ce merci".split()),
-    "es": frozenset("el la los y yo nosotros es no una para que en con su por las del nos le usted gracias lo".split()),
+    "en": frozenset(
+        [
+            "the",
+            "and",
+            "to",
+            "of",
+            "you",
+            "we",
+            "is",
+            "are",
+            "will",
+            "for",
+            "that",
+            "this",
+            "with",
+            "have",
+            "i",
+            "it",
+            "on",
+            "be",
+            "your",
+            "our",
+            "can",
+            "not",
+        ]
+    ),
+    "de": frozenset(
+        [
+            "der",
+            "die",
+            "das",
+            "und",
+            "ich",
+            "wir",
+            "sie",
+            "ist",
+            "nicht",
+            "mit",
+            "ein",
+            "eine",
+            "zu",
+            "den",
+            "von",
+            "für",
+            "auf",
+            "bitte",
+            "haben",
+            "wird",
+            "im",
+            "dem",
+            "uns",
+            "ihnen",
+        ]
+    ),
+    "fr": frozenset(
+        [
+            "le",
+            "la",
+            "les",
+            "et",
+            "je",
+            "nous",
+            "vous",
+            "est",
+            "pas",
+            "une",
+            "des",
+            "pour",
+            "que",
+            "dans",
+            "avec",
+            "votre",
+            "notre",
+            "sur",
+            "du",
+            "au",
+            "ce",
+            "merci",
+        ]
+    ),
+    "es": frozenset(
+        [
+            "el",
+            "la",
+            "los",
+            "y",
+            "yo",
+            "nosotros",
+            "es",
+            "no",
+            "una",
+            "para",
+            "que",
+            "en",
+            "con",
+            "su",
+            "por",
+            "las",
+            "del",
+            "nos",
+            "le",
+            "usted",
+            "gracias",
+            "lo",
+        ]
+    ),
 }
 
 
@@ -210,6 +316,6 @@ def language(content: str) -> str:
     counts = {code: sum(word in stop for word in words) for code, stop in _STOP_WORDS.items()}
     best = max(counts, key=lambda code: counts[code])
     if counts[best] == 0 or counts[best] < len(words) * 0.06:
-        latin = sum(ord(word[0]) < 0x250 for word in words)  # noqa: PLR2004 - the end of the Latin blocks
-        return "en" if len(words) < 12 and latin == len(words) and counts[best] == counts["en"] else "other"  # noqa: PLR2004 - too short to tell
+        latin = sum(ord(word[0]) < 0x250 for word in words)
+        return "en" if len(words) < 12 and latin == len(words) and counts[best] == counts["en"] else "other"
     return best if counts[best] > counts["en"] else "en"

@@ -15,23 +15,22 @@ _LEXICON: dict[str, float] = {
     for weight, words in (
         (3.0, "thrilled ecstatic fantastic amazing outstanding awesome wonderful delighted superb begeistert ravi ravie encantado encantada"),
         (2.2, "excellent love loved excited exciting perfect brilliant impressed terrific hervorragend parfait excelente perfekt toll"),
-        (1.5, "great happy glad pleased enjoyed good helpful useful appreciate appreciated success successful win valuable promising "
-              "super gut prima bien content genial bueno buena bonne agreed approved welcome congratulations smooth smoothly keen eager"),
+        (1.5, ("great happy glad pleased enjoyed good helpful useful appreciate appreciated success successful win valuable promising "
+              "super gut prima bien content genial bueno buena bonne agreed approved welcome congratulations smooth smoothly keen eager")),
         (0.8, "nice fine interested interesting works ok okay better easy thank thanks gracias danke merci recommend recommended ready progress"),
-        (-0.8, "slow late unclear confusing complicated delay delayed sorry unfortunately leider malheureusement lamentablemente busy hard "
-               "expensive teuer cher caro pricey steep missing postpone postponed"),
-        (-1.5, "problem problems issue issues bad difficult wrong broken bug bugs error errors fail fails failed failing failure complaint "
+        (-0.8, ("slow late unclear confusing complicated delay delayed sorry unfortunately leider malheureusement lamentablemente busy hard "
+               "expensive teuer cher caro pricey steep missing postpone postponed")),
+        (-1.5, ("problem problems issue issues bad difficult wrong broken bug bugs error errors fail fails failed failing failure complaint "
                "concern concerns concerned worried worry worries hesitant risk risks risky doubt doubts unhappy poor schlecht sorge sorgen "
-               "inquiet inquiets preocupado preocupada probl\u00e8me problema problem lost losing overcharged blocked stuck struggling struggle skeptical"),
-        (-2.2, "disappointed disappointing frustrated frustrating unacceptable annoyed annoying upset angry cancel cancelling canceling cancellation "
-               "terminate termination useless entt\u00e4uscht d\u00e9\u00e7u d\u00e9\u00e7us decepcionado mess worst outage downtime unreliable dissatisfied"),
+               "inquiet inquiets preocupado preocupada probl\u00e8me problema problem lost losing overcharged blocked stuck struggling struggle skeptical")),
+        (-2.2, ("disappointed disappointing frustrated frustrating unacceptable annoyed annoying upset angry cancel cancelling canceling cancellation "
+               "terminate termination useless entt\u00e4uscht d\u00e9\u00e7u d\u00e9\u00e7us decepcionado mess worst outage downtime unreliable dissatisfied")),
         (-3.0, "terrible horrible awful furious disaster outrageous disgusted inexcusable ridiculous scam fraud lawsuit"),
     )
     for word in words.split()
 }  # fmt: skip
 _CONCERN = frozenset(
-    "concern concerns concerned worried worry worries hesitant risk risks risky doubt doubts unsure skeptical nervous sorge sorgen inquiet "
-    "inquiets preocupado preocupada".split()
+    ["concern", "concerns", "concerned", "worried", "worry", "worries", "hesitant", "risk", "risks", "risky", "doubt", "doubts", "unsure", "skeptical", "nervous", "sorge", "sorgen", "inquiet", "inquiets", "preocupado", "preocupada"]
 )  # fmt: skip
 _PHRASES: tuple[tuple[re.Pattern[str], float], ...] = tuple(
     (re.compile(pattern), weight)
@@ -47,14 +46,36 @@ _PHRASES: tuple[tuple[re.Pattern[str], float], ...] = tuple(
         (r"\bnot sure\b|\bnot convinced\b|\bon the fence\b|\bkeeps? me up\b|\bhold off\b|\bsecond thoughts\b", -1.4),
     )
 )  # fmt: skip
-_NEGATION = frozenset("not no never none nothing neither without hardly barely isn't wasn't aren't don't doesn't didn't can't cannot won't "
-                      "wouldn't haven't hasn't kein keine keinen nicht ohne pas sans ni sin".split())  # fmt: skip
-_STRONGER = frozenset("very really extremely so super incredibly absolutely totally highly deeply quite sehr wirklich tr\u00e8s vraiment muy".split())
-_WEAKER = frozenset("slightly somewhat little bit fairly rather etwas un peu algo".split())
+_NEGATION = frozenset(["not", "no", "never", "none", "nothing", "neither", "without", "hardly", "barely", "isn't", "wasn't", "aren't", "don't", "doesn't", "didn't", "can't", "cannot", "won't", "wouldn't", "haven't", "hasn't", "kein", "keine", "keinen", "nicht", "ohne", "pas", "sans", "ni", "sin"])  # fmt: skip
+_STRONGER = frozenset(
+    [
+        "very",
+        "really",
+        "extremely",
+        "so",
+        "super",
+        "incredibly",
+        "absolutely",
+        "totally",
+        "highly",
+        "deeply",
+        "quite",
+        "sehr",
+        "wirklich",
+        "très",
+        "vraiment",
+        "muy",
+    ]
+)
+_WEAKER = frozenset(["slightly", "somewhat", "little", "bit", "fairly", "rather", "etwas", "un", "peu", "algo"])
 _WORD = re.compile(r"[^\W\d_]+(?:'[a-z]+)?")
 _BUT = re.compile(r"\b(?:but|however|although|aber|mais|pero)\b")
-_SOFTENED = re.compile(r"\bno (?:problem|problems|issue|issues|worries|concerns?|rush|doubt|risk)\b|\bnot a (?:problem|concern|issue)\b|\bhappy to\b|\bgood (?:morning|afternoon|evening|day|luck)\b|\bplease\b")
-_CONCERN_PHRASE = re.compile(r"\bnot sure\b|\bnot convinced\b|\bon the fence\b|\bkeeps? me up\b|\bhold off\b|\bsecond thoughts\b|\bat risk\b")
+_SOFTENED = re.compile(
+    r"\bno (?:problem|problems|issue|issues|worries|concerns?|rush|doubt|risk)\b|\bnot a (?:problem|concern|issue)\b|\bhappy to\b|\bgood (?:morning|afternoon|evening|day|luck)\b|\bplease\b"
+)
+_CONCERN_PHRASE = re.compile(
+    r"\bnot sure\b|\bnot convinced\b|\bon the fence\b|\bkeeps? me up\b|\bhold off\b|\bsecond thoughts\b|\bat risk\b"
+)
 _OFFERED = re.compile(r"^(?:if|should) (?:you|there|anything)\b|\blet (?:me|us) know if\b|\bin case (?:of|you)\b")
 
 
@@ -84,7 +105,11 @@ def weigh(text: str) -> tuple[float, float]:
         if weight is None:
             continue
         before = {other for other, _ in words[max(0, index - 3) : index]}
-        value = weight * (-0.6 if before & _NEGATION else 1.0) * (1.3 if before & _STRONGER else 0.7 if before & _WEAKER else 1.0)
+        value = (
+            weight
+            * (-0.6 if before & _NEGATION else 1.0)
+            * (1.3 if before & _STRONGER else 0.7 if before & _WEAKER else 1.0)
+        )
         if turn and place < turn.start():
             value *= 0.5
         total += value
@@ -116,5 +141,10 @@ def _mood(score: float, total: float, concern: float, text: str) -> Mood:
     if score <= -_CLEAR:
         return "concerned" if concern <= total * 0.5 else "negative"
     if score >= _CLEAR:
-        return "excited" if total >= 4 and ("!" in text or re.search(r"\b(?:thrilled|excited|exciting|love|can't wait)\b", text.lower())) else "positive"  # noqa: PLR2004 - two strong words
+        return (
+            "excited"
+            if total >= 4
+            and ("!" in text or re.search(r"\b(?:thrilled|excited|exciting|love|can't wait)\b", text.lower()))
+            else "positive"
+        )
     return "neutral"

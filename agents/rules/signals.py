@@ -28,20 +28,26 @@ _SIGNALS: tuple[tuple[str, float, str], ...] = (
     ("competitor_evaluating", 0.84, r"\b(?:(?:evaluat|compar|consider|look(?:ing)? at|shortlist|talk(?:ing)? to|demo)\w* (?:\w+ ){0,3}(?:other |several |two |three |a few |some |alternative |different |competing )(?:vendors?|providers?|options?|solutions?|suppliers?|tools?|products?|quotes?|systems?|companies)|(?:competing|other) (?:bids?|quotes?|proposals?|offers?)|rfp)\b"),
     ("deal_at_risk", 0.88, r"\b(?:(?:want|need|wish|would like|decided|going|plan(?:ning)?|forced|considering|thinking (?:about|of)|have|like) (?:to )?(?:\w+ )?(?:cancel(?:l?ing)?|terminat(?:e|ing)|end(?:ing)? (?:our|the) (?:contract|subscription|agreement|relationship)|not renew(?:ing)?|leav(?:e|ing)|switch(?:ing)? (?:away|to|vendors?|providers?)|walk(?:ing)? away|discontinu(?:e|ing)|downgrad(?:e|ing))|(?:won't|will not|not going to|decided not to|don't plan to|do not (?:plan|intend) to) (?:be )?(?:renew|renewing|continue|continuing|move forward|moving forward|proceed|proceeding|extend|extending)|decided to (?:go|move) (?:with|in|to) (?:another|a different|someone)|no longer (?:interested|need|require|moving forward|a fit)|please cancel|k\u00fcndigen|r\u00e9silier|cancelar (?:el|nuestro|la))\b"),
     ("expansion_interest", 0.84, r"\b(?:(?:add|adding|need|want|purchase|buy|order|get|include|extend(?:ing)? to|roll(?:ing)? (?:it |this )?out to|expand(?:ing)? to|deploy(?:ing)? to) (?:\w+ ){0,3}(?:more|additional|extra|another|\d+ (?:more|additional|new)|other) (?:\w+ )?(?:seats?|licen[cs]es?|users?|locations?|offices?|branches|teams?|departments?|sites?|modules?|units?|regions?|stores?)|upgrad(?:e|ing) (?:to|our|the)|(?:renew|extend) (?:our|the) (?:contract|subscription|agreement|plan) (?:for|early|and))\b"),
-    ("decision_process", 0.80, r"\b(?:(?:final |make a |reach a |make the |our )decision (?:by|on|in|next|this|will be|is (?:due|expected|planned))|decide (?:by|on|next|this|before|in)|(?:board|committee|leadership|management) (?:meets|meeting|will (?:decide|review|vote|approve))|decision[- ]?makers?|(?:procurement|legal) (?:review|process|team (?:is|will)|is reviewing|needs))\b"),
+    ("decision_timeline", 0.80, r"\b(?:(?:final |make a |reach a |make the |our )decision (?:by|on|in|next|this|will be|is (?:due|expected|planned))|decide (?:by|on|next|this|before|in)|(?:board|committee|leadership|management) (?:meets|meeting|will (?:decide|review|vote|approve))|decision[- ]?makers?|(?:procurement|legal) (?:review|process|team (?:is|will)|is reviewing|needs))\b"),
     ("champion_identified", 0.78, r"\b(?:(?:i|we)(?:'ll| will|'m| am|'ve| have)? (?:be )?(?:push(?:ing|ed)?|champion(?:ing|ed)?|advocat(?:e|ing|ed)|(?:make|making|made) the case|sell(?:ing)? (?:it|this) internally|present(?:ing)? (?:it|this) to (?:our|the|my) (?:board|team|cfo|ceo|leadership|management|boss))|big fan of (?:your|the)|the team loves?|everyone (?:here )?(?:loves?|likes?|is impressed|is excited))\b"),
     ("positive_feedback", 0.80, r"\b(?:(?:really |very |so |quite |truly |extremely )(?:impressed|happy|pleased|helpful|useful)|(?:love|loved|loving) (?:the|your|it|this|how|what)|(?:great|excellent|fantastic|amazing|good) (?:demo|presentation|product|work|job|support|service|results?|call|session|tool)|works? (?:great|perfectly|really well|beautifully)|exactly what we (?:need|were looking|wanted))\b"),
     ("demo_request", 0.86, r"\b(?:(?:see|get|have|schedule|book|arrange|request|set up|give (?:us|me)|show (?:us|me)|join|like|want|do) (?:\w+ ){0,4}(?:demo|demonstration|product tour|walk-?through|vorf\u00fchrung|d\u00e9mo|demostraci\u00f3n))\b"),
     ("trial_request", 0.84, r"\b(?:(?:start|get|have|try|run|request|set up|want|like|do|begin|sign up for) (?:\w+ ){0,4}(?:free trial|trial|pilot|proof of concept|poc|sandbox|test account)|try (?:it|this|the product|the platform|the software) (?:out|ourselves|first|before))\b"),
 )  # fmt: skip
 _SIGNAL_PATTERNS = tuple((name, confidence, re.compile(pattern)) for name, confidence, pattern in _SIGNALS)
-_UNDONE = re.compile(r"\b(?:not|isn't|aren't|wasn't|hasn't|haven't|don't|doesn't|didn't|never|no|nicht|pas) (?:\w+ ){0,2}$")
+_UNDONE = re.compile(
+    r"\b(?:not|isn't|aren't|wasn't|hasn't|haven't|don't|doesn't|didn't|never|no|nicht|pas) (?:\w+ ){0,2}$"
+)
 _NOT = re.compile(r"\b(?:not|never|nicht|pas)\b|n't\b")
 _NEGATIVE_ITSELF = frozenset({"deal_at_risk"})
 _HYPOTHETICAL = re.compile(r"^(?:if|should|in case|unless|whether)\b|\bif you\b")
 
-_USING = re.compile(r"\b(?:currently|already|today|at the moment|presently|existing|incumbent|current|still) (?:\w+ ){0,2}(?:use|using|on|run|running|with|have|vendor|provider|supplier|system|contract)?|\b(?:we|they|our team) (?:use|run|have|are on|work with|moved to|switched to|rely on)\b|\b(?:contract|license|subscription) with\b")
-_EVALUATING = re.compile(r"\b(?:evaluat\w+|compar\w+|consider\w*|look(?:ing|ed)? at|shortlist\w*|versus|vs\.?|against|alternative\w*|demo\w*|talk(?:ing|ed)? to|quote\w*|offer\w*|pitch\w*|trial\w*|pilot\w*|between|rfp|switch(?:ing)? to|leaning)\b")
+_USING = re.compile(
+    r"\b(?:currently|already|today|at the moment|presently|existing|incumbent|current|still) (?:\w+ ){0,2}(?:use|using|on|run|running|with|have|vendor|provider|supplier|system|contract)?|\b(?:we|they|our team) (?:use|run|have|are on|work with|moved to|switched to|rely on)\b|\b(?:contract|license|subscription) with\b"
+)
+_EVALUATING = re.compile(
+    r"\b(?:evaluat\w+|compar\w+|consider\w*|look(?:ing|ed)? at|shortlist\w*|versus|vs\.?|against|alternative\w*|demo\w*|talk(?:ing|ed)? to|quote\w*|offer\w*|pitch\w*|trial\w*|pilot\w*|between|rfp|switch(?:ing)? to|leaning)\b"
+)
 
 _FACTS: tuple[tuple[str, float, str], ...] = (
     ("size", 0.86, r"\b(?:we|our (?:company|team|group|department|business))(?:'re| are| is| have| has|'ve got| got| employ| run| operate| manage)?(?: (?:a|about|around|roughly|over|nearly|approximately|some|currently|now|almost|team of|up to|the))* \d[\d,.]*\+? (?:\w+ )?(?:employees|people|users|seats|reps|agents|locations|offices|branches|sites|technicians|drivers|engineers|stores|trucks|vehicles|customers|clients|properties|staff|licen[cs]es|countries|warehouses)\b|\bteam of \d+\b"),
@@ -115,7 +121,7 @@ def find_products(text: str, names: Sequence[str]) -> list[str]:
 
 def _named(name: str) -> re.Pattern[str]:
     # A name that is one common-looking short word must be written as the workspace writes it.
-    exact = name.isalpha() and len(name) <= 6  # noqa: PLR2004 - Arc, Front, Notion: words as well as names
+    exact = name.isalpha() and len(name) <= 6
     spaced = r"[\s-]+".join(re.escape(word) for word in name.split())
     return re.compile(rf"(?<![\w@.-]){spaced}(?:'s)?(?![\w@])", 0 if exact else re.IGNORECASE)
 

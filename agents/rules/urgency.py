@@ -19,7 +19,9 @@ _BROKEN = re.compile(
     r"\b(?:is|are|went|been|completely|still) down\b|\boutage\b|\bnot working\b|\b(?:can't|cannot|unable to|couldn't) (?:log ?in|access|use|work|open|process|ship|bill|operate)\b|"
     r"\bblocked\b|\bblocker\b|\bstopped working\b|\bdata loss\b|\blawyer|\blegal action\b|\bescalat\w+"
 )
-_RELAXED = re.compile(r"\b(?:no rush|no hurry|whenever (?:you|it)|not urgent|take your time|when you get a chance|at your convenience|fyi|for your information|nothing urgent)\b")
+_RELAXED = re.compile(
+    r"\b(?:no rush|no hurry|whenever (?:you|it)|not urgent|take your time|when you get a chance|at your convenience|fyi|for your information|nothing urgent)\b"
+)
 _SOON = timedelta(hours=36)
 _WEEK = timedelta(days=7)
 

@@ -105,6 +105,7 @@ CREATE UNIQUE INDEX contacts_one_primary ON contacts (company_id) WHERE is_prima
 CREATE INDEX contacts_name ON contacts (lower(name), id) WHERE deleted_at IS NULL;
 CREATE INDEX contacts_company_name ON contacts (company_id, lower(name), id) WHERE deleted_at IS NULL;
 CREATE INDEX contacts_email ON contacts (email) WHERE deleted_at IS NULL AND email IS NOT NULL;
+CREATE INDEX contacts_email_domain ON contacts (split_part(email, '@', 2)) WHERE deleted_at IS NULL AND email IS NOT NULL;
 CREATE INDEX contacts_merged_into ON contacts (merged_into_id) WHERE merged_into_id IS NOT NULL;
 CREATE TRIGGER contacts_touch BEFORE UPDATE ON contacts FOR EACH ROW EXECUTE FUNCTION touch_updated_at();
 

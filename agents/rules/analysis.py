@@ -1,0 +1,267 @@
+"""Reads a communication without a model, by the rules of this folder; typed and cited like a model's answer."""
+
+import re
+from collections.abc import Sequence
+from typing import TypedDict
+
+from agents import guards
+from agents.analysis.outputs import (
+    ANALYSIS,
+    Commitment,
+    Competitor,
+    Fact,
+    Flags,
+    Message,
+    NextStep,
+    ObjectionItem,
+    OpenPromise,
+    Question,
+    Reading,
+    Signal,
+)
+from agents.rules import (
+    answers,
+    gist,
+    objections,
+    playbook,
+    promises,
+    questions,
+    sentences,
+    sentiment,
+    signals,
+    urgency,
+)
+from agents.rules.dates import Calendar, find_dates
+from agents.rules.playbook import Scene
+from agents.rules.promises import Promise, Side
+from agents.rules.questions import Ask
+from agents.rules.sentences import Sentence
+
+MOST = 8
+"""Items of one kind that are kept."""
+_KEEPING = re.compile(
+    r"\b(?:attached|enclosed|here (?:is|are|you go|it is)|as promised|please find|i(?:'ve| have)? (?:just |now |already )?(?:sent|shared|uploaded|forwarded|attached|updated|"
+    r"signed|booked|scheduled|fixed|completed|submitted|confirmed|checked|reviewed|ordered|paid|processed)|we(?:'ve| have)? (?:just |now |already )?(?:sent|shared|uploaded|forwarded|attached|"
+    r"updated|signed|booked|scheduled|fixed|completed|submitted|confirmed|checked|reviewed|ordered|paid|processed|shipped|delivered)|is (?:now )?(?:done|ready|live|fixed|complete|signed|booked)|"
+    r"(?:has|have) been (?:sent|shared|updated|signed|booked|scheduled|fixed|completed|submitted|confirmed|shipped|delivered|paid|processed)|anbei|ci-joint|adjunto)\b"
+)
+_CONTENT_WORD = re.compile(r"[^\W\d_]{4,}")
+_COMMON = frozenset(
+    ["will", "shall", "send", "sent", "share", "shared", "back", "with", "your", "you", "this", "that", "then", "them", "they", "have", "over", "here", "there", "would", "could", "should", "about", "today", "tomorrow", "week", "month", "friday", "monday", "tuesday", "wednesday", "thursday", "next", "once", "after", "before", "when", "from", "also", "just", "please", "thanks", "attached", "know", "make", "sure", "need", "want", "like", "promised", "checked", "latest", "been", "were", "into", "some", "more", "let's", "call", "email", "mail", "message", "follow"]
+)  # fmt: skip
+_MONEY = re.compile(r"[$\u20ac\u00a3]\s?\d|\b\d[\d.,]*\s?(?:usd|eur|gbp|dollars|euros?)\b", re.IGNORECASE)
+
+
+@answers(ANALYSIS)
+def read(message: Message) -> Reading:
+    """Return what the message says, as far as rules can tell; a language they do not know lowers the confidence."""
+    content = message.content
+    said = sentences.split(content)
+    calendar = Calendar.of(message.sentAt, message.timezone)
+    side: Side = "them" if message.direction == "inbound" else "us"
+    away = message.direction == "inbound" and playbook.is_away_notice(message.subject, content)
+    asked = [] if away else questions.find_asks(said)
+    made = [] if away else promises.find_promises(
+        said, calendar, side, ours=message.ourParticipants, theirs=message.theirParticipants
+    )  # fmt: skip
+    theirs = _their_sentences(message, said)
+    opposed = objections.find_objections(theirs)
+    shown = signals.find_signals(theirs)
+    rivals = signals.find_competitors(said, message.competitors)
+    mood = sentiment.judge(said)
+    scene = Scene(
+        text=sentences.own_words(content).strip(),
+        subject=message.subject,
+        sentences=said,
+        asked=asked,
+        signals={signal.name for signal in shown if signal.confidence >= guards.SHOWN},
+        objections={objection.kind for objection in opposed if not objection.addressed},
+        competitors={rival.name for rival in rivals} if theirs else set(),
+        promised=bool(made),
+        mood=mood.mood,
+        urgency=urgency.judge(said, asked, calendar, message.subject),
+        direction=message.direction,
+        stage=message.stage,
+        is_customer=message.isCustomer,
+        is_known=message.isKnown,
+        is_reply=message.isReply,
+    )
+    kind = playbook.communication_type(scene)
+    wanted = "other" if away else playbook.request_type(scene)
+    weights = _weights(asked, made, opposed, shown)
+    return Reading(
+        summary=gist.summarize(message.subject, said, lambda sentence: weights.get(sentence.start, 0.0)),
+        communication_type=kind,
+        playbook_trigger="informational" if away else playbook.playbook_trigger(scene, kind, wanted),
+        request_type=wanted,
+        products_discussed=signals.find_products(f"{message.subject}\n{content}", message.products),
+        sentiment=mood.mood,
+        sentiment_score=mood.score,
+        sentiment_confidence=mood.confidence,
+        urgency=scene.urgency,
+        key_questions=[
+            Question(question=ask.sentence.text, **_cited(content, ask.sentence, ask.probability))
+            for ask in asked
+            if ask.kind != "proposal"
+        ][:MOST],
+        facts=[
+            Fact(fact=fact.sentence.text, **_cited(content, fact.sentence, fact.confidence))
+            for fact in signals.find_facts(theirs)
+        ][:MOST],
+        signals=[
+            Signal(signal=found.name, detail=found.sentence.text, **_cited(content, found.sentence, found.confidence))
+            for found in shown
+        ][:MOST],
+        objections=[
+            ObjectionItem(
+                objection=found.kind,
+                detail=found.sentence.text,
+                addressed=found.addressed,
+                **_cited(content, found.sentence, found.confidence),
+            )
+            for found in opposed
+        ][:MOST],
+        commitments_us=_commitments(content, made, "we_promised"),
+        commitments_them=_commitments(content, made, "they_promised"),
+        competitors=[
+            Competitor(competitor=rival.name, context=rival.detail, **_cited(content, rival.sentence, rival.confidence))  # pyright: ignore[reportArgumentType] - a context of signals.py
+            for rival in rivals
+        ][:MOST],
+        next_steps=_next_steps(content, made, asked, message),
+        potential_triggers=["none"] if away else playbook.potential_triggers(scene, wanted),
+        flags=_flags(message, scene, away=away),
+        fulfilled_promises=_fulfilled(said, message.openPromises, side),
+        away_until=_return(said, calendar) if away else "",
+        overall_confidence=_confidence(content, said),
+    )
+
+
+def _their_sentences(message: Message, said: Sequence[Sentence]) -> Sequence[Sentence]:
+    """Objections and signals are the buyer's; what we write about them is not theirs."""
+    return said if message.direction == "inbound" or message.channel in ("call", "meeting") else ()
+
+
+class _Cited(TypedDict):
+    confidence: float
+    quote: str
+
+
+def _cited(content: str, sentence: Sentence, confidence: float) -> _Cited:
+    return {"confidence": round(confidence, 2), "quote": content[sentence.start : sentence.end]}
+
+
+def _commitments(content: str, made: Sequence[Promise], direction: str) -> list[Commitment]:
+    return [
+        Commitment(
+            commitment=promise.text,
+            due_text=promise.due.text if promise.due else "",
+            due_by=promise.due.at.isoformat() if promise.due and promise.due.at else "",
+            who=promise.who or "",
+            **_cited(content, promise.sentence, promise.confidence),
+        )
+        for promise in made
+        if promise.direction == direction
+    ][:MOST]
+
+
+def _next_steps(content: str, made: Sequence[Promise], asked: Sequence[Ask], message: Message) -> list[NextStep]:
+    """What was promised, by who promised it; what was requested, by who is to do it."""
+    steps = [
+        NextStep(
+            step=promise.text,
+            owner="us" if promise.direction == "we_promised" else "them",
+            priority="high" if promise.due and promise.due.at else "medium",
+            **_cited(content, promise.sentence, promise.confidence),
+        )
+        for promise in made
+    ]
+    readers = "us" if message.direction == "inbound" else "them"
+    steps += [
+        NextStep(
+            step=ask.sentence.text, owner=readers, priority="medium", **_cited(content, ask.sentence, ask.probability)
+        )
+        for ask in asked
+        if ask.kind == "request" and ask.probability >= guards.SHOWN
+    ]
+    return steps[:MOST]
+
+
+def _flags(message: Message, scene: Scene, *, away: bool) -> Flags:
+    text = scene.head
+    priced = _MONEY.search(scene.text) is not None or any(
+        re.search(rf"(?<!\w){re.escape(word)}(?:s|d)?(?!\w)", text) for word in message.priceWords
+    )
+    logistics = not away and playbook.is_simple_logistics(scene, priced=priced)
+    wants = any(ask.kind != "proposal" or ask.probability >= guards.SHOWN for ask in scene.asked)
+    urgent = bool(scene.objections) or bool(
+        scene.signals & {"ready_to_proceed", "deal_at_risk", "demo_request", "trial_request"}
+    )
+    return Flags(
+        requires_response=message.direction == "inbound"
+        and not away
+        and (wants or urgent or scene.mood == "negative")
+        and not logistics,
+        contains_pricing=priced,
+        contains_objection=bool(scene.objections),
+        is_simple_logistics=logistics,
+        injection_suspected=guards.suspicious(f"{message.subject}\n{message.content}"),
+    )
+
+
+def _fulfilled(said: Sequence[Sentence], offered: Sequence[OpenPromise], side: Side) -> list[int]:
+    """Return the numbers of this side's promises that a sentence reports as kept, told by the words they share."""
+    kept: list[int] = []
+    reports = [
+        _content_words(sentence.text)
+        for sentence in said
+        if _KEEPING.search(sentence.lower) and "?" not in sentence.text
+    ]
+    for promise in offered:
+        wanted = _content_words(promise.promise)
+        if (
+            promise.who == side
+            and wanted
+            and any(len(wanted & words) >= max(1, (len(wanted) + 1) // 2) for words in reports)
+        ):
+            kept.append(promise.number)
+    return kept
+
+
+def _content_words(text: str) -> set[str]:
+    return {word.lower().rstrip("s") for word in _CONTENT_WORD.findall(text) if word.lower() not in _COMMON}
+
+
+def _return(said: Sequence[Sentence], calendar: Calendar) -> str:
+    """Return the ISO date on which somebody who is away is back, as far as the notice tells."""
+    for sentence in said:
+        dates = [due for due in find_dates(sentence.text, calendar) if due.at]
+        if dates and re.search(
+            r"\b(?:until|till|back|return\w*|through|bis|zur\u00fcck|retour|hasta|regres\w+)\b", sentence.lower
+        ):
+            last = dates[-1].at
+            return last.astimezone(calendar.zone).date().isoformat() if last else ""
+    return ""
+
+
+def _weights(
+    asked: Sequence[Ask],
+    made: Sequence[Promise],
+    opposed: Sequence[objections.Objection],
+    shown: Sequence[signals.Finding],
+) -> dict[int, float]:
+    weights: dict[int, float] = {}
+    for sentence, weight in (
+        *((ask.sentence, 1.1 if ask.kind == "question" else 0.9) for ask in asked),
+        *((promise.sentence, 1.0) for promise in made),
+        *((objection.sentence, 1.2) for objection in opposed),
+        *((signal.sentence, 1.0) for signal in shown),
+    ):
+        weights[sentence.start] = weights.get(sentence.start, 0.0) + weight
+    return weights
+
+
+def _confidence(content: str, said: Sequence[Sentence]) -> float:
+    if not said:
+        return 0.5
+    spoken = sentences.language(content)
+    return 0.82 if spoken == "en" else 0.74 if spoken != "other" else 0.55
