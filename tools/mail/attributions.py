@@ -13,7 +13,7 @@ MAX_HEADER_LINES = 40
 
 _VERBS = (
     "wrote|writes|said|sent|replied|"
-    "schrieb|hat geschrieben|"
+    "schrieb|geschrieben|"
     "a écrit|a ecrit|écrit|écrivait|a envoyé|"
     "escribió|escribio|escribe|va escriure|ha escrit|escribiu|"
     "ha scritto|scrive|scrisse|"
@@ -48,11 +48,10 @@ _ADDRESS = re.compile(r"[\w.+\-=*/]{1,80}@[\w\-.*]{1,120}")
 _ENDS = re.compile(r"(?::|：|:\*|︰)[\s\W]*$")
 _VERB_LAST = re.compile(rf"(?<![^\W\d_])(?:{_VERBS})\s?:?$", re.IGNORECASE)
 _SHARED = re.compile(
-    r"[ \t\-_—–](?=(?:On\s+(?:(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s|\d{1,4}[\s\-/.,]|(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s\d)"
-    r"|Am\s+(?:(?:mo|di|mi|do|fr|sa|so)[a-z]*\.?,?\s(?:den\s)?\d|\d{1,2}\.)"
-    r"|Le\s+(?:(?:lun|mar|mer|jeu|ven|sam|dim)[a-z.]*,?\s(?:le\s)?\d|\d{1,2}[\s/])"
-    r"|El\s+(?:(?:lun|mar|mié|jue|vie|sáb|dom)[a-zé.]*,?\s\d|\d{1,2}[\s/])))",
-    re.IGNORECASE,
+    r"[ \t\-_—–](?=(?:On\s+(?:(?i:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s|\d{1,4}[\s\-/.,]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?\s\d)"
+    r"|Am\s+(?:(?i:mo|di|mi|do|fr|sa|so)[a-z]*\.?,?\s(?:den\s)?\d|\d{1,2}\.)"
+    r"|Le\s+(?:(?i:lun|mar|mer|jeu|ven|sam|dim)[a-z.]*,?\s(?:le\s)?\d|\d{1,2}[\s/])"
+    r"|El\s+(?:(?i:lun|mar|mié|jue|vie|sáb|dom)[a-zé.]*,?\s\d|\d{1,2}[\s/])))"
 )
 
 _ORIGINAL = (
@@ -109,9 +108,10 @@ _LABELS: dict[str, str] = {
 }
 _KIND = {label: kind for kind, labels in _LABELS.items() for label in labels.split()}
 _HEADER = re.compile(r"^[\s>*_|]{0,8}([^\W\d_][^\W_]*(?:[ \u00a0'\-/]?[^\W_]+){0,2})[\s*_\u00a0]{0,4}[:：]\**(?=[\s\u00a0*_<\"'(+\w\[]|$)(.{0,300})")
-_NOTES_TO = re.compile(r"^\s*(?:To|An|A|Para|Pour|Aan)(?:\s{2,}|\t)\s*\S")
+_NOTES_TO = re.compile(r"^\s*(?:To|An|A|Para|Pour|Aan)(?:(?:\s{2,}|\t)\s*\S.*|\s*)$")
 _NOTES_CC = re.compile(r"^\s*(?:cc|bcc|Kopie|Copie|Kopia)\s*(?:\s{2,}\S.*|\t.*)?$")
-_NOTES_SUBJECT = re.compile(r"^\s*(?:Subject|Betreff|Thema|Objet|Asunto|Oggetto|Onderwerp|Ämne)(?:\s{2,}|\t|\s)\s*\S")
+_NOTES_SUBJECT = re.compile(r"^\s*(?:Subject|Betreff|Thema|Objet|Asunto|Oggetto|Onderwerp|Ämne)(?:(?:\s{2,}|\t)\s*\S.*|\s*)$")
+_NOTES_HEAD = re.compile(r"^[^.!?]{2,80}/[^.!?]{2,80}$|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.{0,30}\d{1,2}[:.]\d{2}|^[^@]{0,80}<?[\w.+\-]{1,64}@[\w.\-]{1,100}>?$|^(?:Sent by|Gesendet von)\b")
 _RULE_LINE = re.compile(r"^\s*+(?:[_\-=*─—–]\s?+){5,}+\s*+$")
 _TICKET_MARK = re.compile(r"^\s*(?:##-.{0,120}-##|-{3,}\s?reply above .{0,60}|={3,}\s*please reply above.{0,60})\s*$", re.IGNORECASE)
 
@@ -191,6 +191,11 @@ def notes_block(lines: Sequence[str], start: int) -> int:
     return 0
 
 
+def is_notes_head(line: str) -> bool:
+    """Whether the line is the sender's or the moment's line above a Lotus Notes header table."""
+    return len(line) <= 200 and _NOTES_HEAD.search(line.strip()) is not None
+
+
 def is_separator(line: str) -> bool:
     """Whether the line says that the original message, or what is not for answering, follows."""
     if len(line) > MAX_LINE:
@@ -225,7 +230,7 @@ def attribution(lines: Sequence[str], start: int) -> int:
     first = lines[start]
     if not first.strip() or len(first) > MAX_LINE:
         return 0
-    if _OPENING.match(first) is None:
+    if _OPENING.match(first) is None and not ("@" in first and _DATE.search(first)):
         return 0
     joined = ""
     for index in range(start, min(len(lines), start + MAX_JOINED)):
@@ -254,6 +259,8 @@ def _is_attribution(text: str) -> bool:
         for verb in _VERB.finditer(text):
             pass
         return verb is not None and not text[verb.end():].strip(" -*_.") and _ADDRESS.search(text) is not None
+    if _OPENING.match(text) is None:  # the name comes first: then only a verb makes it an attribution
+        return _VERB.search(text) is not None and _ADDRESS.search(text) is not None
     return _VERB.search(text) is not None or _ADDRESS.search(text) is not None
 
 

@@ -88,12 +88,13 @@ def _tidied(lines: list[str]) -> str:
 class _Marked:
     """The lines of one mail, each with its mark; `ends` tells where an opening that starts at a line is over."""
 
-    __slots__ = ("attempts", "ends", "lines", "marks")
+    __slots__ = ("attempts", "ends", "lines", "marks", "tables")
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
         self.marks: list[str] = []
         self.ends: dict[int, int] = {}
+        self.tables: set[int] = set()
         self.attempts = 0
         self._mark()
 
@@ -135,9 +136,10 @@ class _Marked:
         end = self._attribution_end(index)
         if end:
             return OPENING, end, headerless
-        if "\t" in line or "  " in line:
+        if "\t" in line or "  " in line or len(line) < 6:
             end = attributions.notes_block(self.lines, index)
             if end:
+                self.tables.add(index)
                 return OPENING, end, headerless
         return OWN, index + 1, headerless
 
@@ -145,15 +147,15 @@ class _Marked:
         line = self.lines[index]
         if self.attempts >= MAX_ATTEMPTS or not _DIGIT.search(line) or not attributions.may_be_attribution(self.lines, index):
             return 0
-        end = attributions.attribution(self.lines, index)
-        if end:
-            return end
-        self.attempts += 1
         shared = attributions.shared_start(line)
         if shared > 0:
+            self.attempts += 5
             # The words before the attribution become a line of their own, and the attribution the next.
             self.lines[index : index + 1] = [line[:shared].rstrip(" \t-_—–"), line[shared + 1 :]]
-        return 0
+            return 0
+        end = attributions.attribution(self.lines, index)
+        self.attempts += not end
+        return end
 
 
 class _Parts:
@@ -216,6 +218,9 @@ class _Parts:
             self._keep(index)
             return -1
         self._drop_rule()
+        if index in self.marked.tables:
+            while self.own and (not self.own[-1].strip() or attributions.is_notes_head(self.own[-1])):
+                self.quoted.insert(0, self.own.pop())
         self.quoted.extend(self.lines[index:])
         self.in_history = True
         return -1

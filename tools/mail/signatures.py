@@ -73,7 +73,7 @@ def split_signature(text: str) -> tuple[str, str]:
     The signature begins at a line of two dashes, at a client's footer ("Sent from my phone"), or, below a closing
     and a name, at the contact card. The closing and the name stay with the words.
     """
-    lines = text.split("\n")
+    lines = text.rsplit("\n", 3 * MAX_SIGNATURE_LINES)  # the first piece is all that stands above
     cut = _above_footers(lines, _delimiter(lines))
     cut = _ruled_card(lines, _card_start(lines, cut))
     while cut and (not lines[cut - 1].strip() or _LONG_RULE.match(lines[cut - 1][:200])):
