@@ -92,6 +92,7 @@ CREATE TABLE communications (
     analysis_status            text NOT NULL DEFAULT 'pending' CHECK (analysis_status IN ('pending', 'processing', 'complete', 'failed', 'skipped')),
     analysis_attempts          integer NOT NULL DEFAULT 0,
     analysis_claimed_at        timestamptz,
+    analysis_error             text,
     current_analysis_id        uuid,
     match_status               text NOT NULL DEFAULT 'unmatched' CHECK (match_status IN ('unmatched', 'auto', 'review', 'manual')),
     match_confidence           numeric(3,2) CHECK (match_confidence BETWEEN 0 AND 1),
