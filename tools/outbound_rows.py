@@ -64,6 +64,7 @@ class _Answered(Row):
     deal_id: UUID | None
     company_product_id: UUID | None
     thread_id: str
+    occurred_at: datetime
     internet_message_id: str | None
 
 
@@ -145,7 +146,7 @@ async def record_sent(tx: Tx, sent: Correspondence) -> UUID:
         await _use_draft(tx, sent.draft_id, sent)
     if stored.to_analyse:
         await tx.enqueue("communications.analyze_pending", key="outbound")
-        await tx.enqueue("knowledge.embed_pending", key="outbound")
+        await tx.enqueue("knowledge.collect", key="knowledge.collect")
     return communication_id
 
 
@@ -153,7 +154,7 @@ async def _get_answered(tx: Tx, communication_id: UUID) -> _Answered | None:
     return await tx.maybe(
         _Answered,
         """
-        SELECT id, user_id, company_id, contact_id, deal_id, company_product_id, thread_id, internet_message_id
+        SELECT id, user_id, company_id, contact_id, deal_id, company_product_id, thread_id, occurred_at, internet_message_id
           FROM communications WHERE id = %(communication_id)s FOR UPDATE
         """,
         communication_id=communication_id,
@@ -248,17 +249,32 @@ async def _describe(tx: Tx, communication_id: UUID, sent: Correspondence, answer
 
 
 async def _settle_answered(tx: Tx, communication_id: UUID, answered: _Answered, *, at: datetime) -> None:
-    """The message is answered, and its conversation waits for the other side, whosever mailbox it came to."""
+    """The message and what came before it in the thread is answered, whosever mailbox it came to; nobody need be reminded."""
     await tx.run(
         """
         UPDATE communications
            SET awaiting_our_response = false, responded_at = coalesce(responded_at, %(at)s),
-               response_communication_id = coalesce(response_communication_id, %(communication_id)s)
-         WHERE id = %(answered_id)s AND direction = 'inbound'
+               response_communication_id = coalesce(response_communication_id, %(communication_id)s),
+               tags = CASE WHEN 'answered' = ANY(tags) THEN tags ELSE tags || 'answered'::text END
+         WHERE user_id = %(user_id)s AND thread_id = %(thread_id)s AND direction = 'inbound' AND occurred_at <= %(occurred_at)s
+           AND (id = %(answered_id)s OR awaiting_our_response)
         """,
         answered_id=answered.id,
         communication_id=communication_id,
         at=at,
+        user_id=answered.user_id,
+        thread_id=answered.thread_id,
+        occurred_at=answered.occurred_at,
+    )
+    await tx.run(
+        """
+        UPDATE attention_flags
+           SET status = 'resolved', resolved_at = %(now)s, resolved_by = %(user_id)s, resolution_notes = 'Answered'
+         WHERE source_type = 'communication' AND source_id = %(answered_id)s::text AND flag_type = 'NEEDS_REPLY'
+           AND status <> 'resolved'
+        """,
+        user_id=answered.user_id,
+        answered_id=answered.id,
     )
     await tx.run(
         """
