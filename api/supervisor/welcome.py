@@ -16,8 +16,8 @@ from tools import users
 ROLES: tuple[Role, ...] = ("rep", "manager", "admin")
 CURLS = (
     ("who am I", "/api/auth/me"),
-    ("the open deals", "/api/deals?limit=5"),
-    ("what needs an answer", "/api/communications?awaiting_our_response=true&limit=5"),
+    ("the deals", "/api/deals?limit=5"),
+    ("what needs an answer", "/api/communications/response-queue"),
 )
 
 

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -33,12 +33,12 @@ def data() -> Iterator[Path]:
 class Running:
     """One `python -m api run` and what it said."""
 
-    def __init__(self, data: Path, port: int) -> None:
+    def __init__(self, data: Path, port: int, *options: str) -> None:
         ours = {settings.variable(field) for field in Settings.model_fields}
         kept = {name: value for name, value in os.environ.items() if name not in ours}
         self.url = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "api", "run", "--no-demo"],
+            [sys.executable, "-m", "api", "run", *options],
             cwd=ROOT,
             env={**kept, "RAINMAKER_DATA": str(data), "RAINMAKER_PORT": str(port)},
             stdout=subprocess.PIPE,
@@ -55,6 +55,12 @@ class Running:
             if words in line:
                 return line
         raise AssertionError(f"it ended with {self.process.wait()}:\n{self.said}")
+
+    def read_token(self, role: str) -> str:
+        """Read on until the token of this role."""
+        self.read_until(f"Token of {role}")
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
 
     def parts(self) -> dict[str, int]:
         """Return the process of each part."""
@@ -78,22 +84,37 @@ class Running:
 
 
 @pytest.fixture
-def running(data: Path, unused_port: int) -> Iterator[Running]:
-    running = Running(data, unused_port)
-    yield running
-    if running.process.poll() is None:
-        parts = running.parts()
-        running.process.kill()
-        running.process.wait()
-        assert all(wait_until(lambda pid=pid: gone(pid)) for pid in parts.values())
-    if running.process.stdout is not None:
+def start(data: Path, unused_port: int) -> Iterator[Callable[..., Running]]:
+    """Start everything; what still runs after the test is killed."""
+    started: list[Running] = []
+
+    def start(*options: str) -> Running:
+        started.append(Running(data, unused_port, *options))
+        return started[-1]
+
+    yield start
+    for running in reversed(started):
+        if running.process.poll() is None:
+            parts = running.parts()
+            running.process.kill()
+            running.process.wait()
+            assert all(wait_until(lambda pid=pid: gone(pid)) for pid in parts.values())
+        assert running.process.stdout is not None
         running.process.stdout.close()
 
 
-def test_everything_starts_heals_and_stops(running: Running, data: Path):
+def test_everything_starts_heals_and_stops(start, data: Path):
+    running = start()
     running.read_until("Rainmaker is running")
     for said in ("API", "Console", "Docs", "the rules engine", "Data"):
         running.read_until(said)
+    tokens = {role: running.read_token(role) for role in ("a rep", "a manager", "an admin")}
+    for _ in range(3):
+        url = running.read_until("curl").split("'")[1]
+        answer = httpx.get(url, headers={"Authorization": f"Bearer {tokens['a rep']}"}, timeout=10)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()
+    assert httpx.get(f"{running.url}/api/auth/me", timeout=5).status_code == 401
     assert running.ready()
     parts = running.parts()
     assert set(parts) == set(PARTS)
@@ -110,19 +131,18 @@ def test_everything_starts_heals_and_stops(running: Running, data: Path):
     assert embedded.running(data) is None
 
 
-def test_nothing_outlives_a_kill_of_the_supervisor(running: Running):
+def test_nothing_outlives_a_kill_of_the_supervisor(start):
+    running = start("--no-demo")
     running.read_until("Rainmaker is running")
     parts = running.parts()
     running.process.kill()
     assert all(wait_until(lambda pid=pid: gone(pid)) for pid in parts.values())
 
 
-def test_a_second_start_in_the_same_folder_is_refused(running: Running, data: Path, unused_port: int):
-    running.read_until("Starting Redis")
-    second = Running(data, unused_port)
+def test_a_second_start_in_the_same_folder_is_refused(start, data: Path):
+    first = start("--no-demo")
+    first.read_until("Starting Redis")
+    second = start("--no-demo")
     said = second.read_until("rainmaker: ")
-    first = running.process.pid
-    assert said.startswith(f"rainmaker: Rainmaker runs in {data} already (process {first}); stop it, or choose another")
+    assert said.startswith(f"rainmaker: Rainmaker runs in {data} already (process {first.process.pid}); stop it, or")
     assert second.process.wait() == 1
-    assert second.process.stdout is not None
-    second.process.stdout.close()
