@@ -54,7 +54,8 @@ CREATE INDEX knowledge_chunks_company ON knowledge_chunks (company_id, occurred_
 CREATE INDEX knowledge_chunks_contact ON knowledge_chunks (contact_id) WHERE contact_id IS NOT NULL;
 CREATE INDEX knowledge_chunks_deal ON knowledge_chunks (deal_id) WHERE deal_id IS NOT NULL;
 CREATE INDEX knowledge_chunks_owner ON knowledge_chunks (owner_user_id);
-CREATE INDEX knowledge_chunks_search ON knowledge_chunks USING gin (search);
+-- Without a list of pending entries, which every search would have to read through.
+CREATE INDEX knowledge_chunks_search ON knowledge_chunks USING gin (search) WITH (fastupdate = off);
 CREATE INDEX knowledge_chunks_pending ON knowledge_chunks (embedding_model, created_at) WHERE embedding IS NULL;
 
 -- A chunk is a copy. What is erased or excluded must not be found again, whoever erases it and by whichever cascade,

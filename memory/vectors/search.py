@@ -31,7 +31,7 @@ EF_SEARCH = 200
 MOST_TERMS = 24
 # Terms are taken rarest first until the workspace is expected to hold this many chunks with one of them.
 _MOST_MATCHES = 2_000
-_COUNTED = 1_000
+_COUNTED = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,13 +158,16 @@ async def search_meaning(tx: Tx, question: Question, scope: Scope, *, depth: int
     """Return the nearest chunks in scope with their cosine, nearest first: exactly where it is narrow."""
     if question.vector is None:
         return []
-    params = scope.params() | {"model": question.model, "vector": as_text(question.vector), "depth": depth}
-    if scope.is_narrow:
-        rows = await tx.many(_Near, _EXACT, **params)
-    else:
-        async with tx.savepoint():  # the settings end with it when nothing else is open
-            await tx.run(_SETTINGS, ef=str(max(EF_SEARCH, depth)))
-            rows = await tx.many(_Near, _nearest(len(question.vector)), **params)
+    statement = _EXACT if scope.is_narrow else _nearest(len(question.vector))
+    rows = await tx.many(
+        _Near,
+        statement,
+        **scope.params(),
+        model=question.model,
+        vector=as_text(question.vector),
+        ef=str(max(EF_SEARCH, depth)),
+        depth=depth,
+    )
     return [(row.id, row.similarity) for row in rows]
 
 
@@ -177,28 +180,33 @@ _EXACT: LiteralString = f"""
      LIMIT %(depth)s
 """
 
-_SETTINGS: LiteralString = """
-    SELECT set_config('hnsw.ef_search', %(ef)s, true),
-           set_config('hnsw.iterative_scan', 'relaxed_order', true),
-           set_config('hnsw.max_scan_tuples', '40000', true)
-"""
-
 
 @lru_cache(maxsize=16)
 def _nearest(dimensions: int) -> LiteralString:
-    """The dimensions stand in the index's expression, so they must stand in the statement."""
+    """
+    Return the statement for vectors of that many dimensions: they stand in the index's expression.
+
+    The scan's settings (the default of 40 candidates loses one neighbour in seven, and a filter would leave too few)
+    hold for this statement alone. They are set by the row that the scan then depends on, which is what makes Postgres
+    set them first; a statement of their own would cost three round trips more.
+    """
     half = f"halfvec({int(dimensions)})"
     return cast(
         LiteralString,
         f"""
-        SELECT id, 1 - (embedding <=> %(vector)s::vector) AS similarity
-          FROM (SELECT c.id, c.embedding
-                  FROM knowledge_chunks c
-                 WHERE {IN_SCOPE}
-                 ORDER BY c.embedding::{half} <=> %(vector)s::{half}
-                 LIMIT %(depth)s) AS near
-         WHERE embedding IS NOT NULL
-         ORDER BY embedding <=> %(vector)s::vector, id
+        SELECT near.id, 1 - (near.embedding <=> asked.vector) AS similarity
+          FROM (SELECT %(vector)s::vector AS vector, %(vector)s::{half} AS half,
+                       set_config('hnsw.ef_search', %(ef)s, true),
+                       set_config('hnsw.iterative_scan', 'relaxed_order', true),
+                       set_config('hnsw.max_scan_tuples', '40000', true)) AS asked
+         CROSS JOIN LATERAL (
+               SELECT c.id, c.embedding
+                 FROM knowledge_chunks c
+                WHERE {IN_SCOPE}
+                ORDER BY c.embedding::{half} <=> asked.half
+                LIMIT %(depth)s) AS near
+         WHERE near.embedding IS NOT NULL
+         ORDER BY near.embedding <=> asked.vector, near.id
         """,
     )
 
@@ -231,7 +239,7 @@ async def search_words(tx: Tx, text: str, scope: Scope, model: str, *, depth: in
         return []
     rows = await tx.many(
         _Worded,
-        _WORDED,
+        _WORDED_NARROW if scope.is_narrow else _WORDED_WIDE,
         **scope.params(),
         model=model,
         any_of=_candidates(present, narrow=scope.is_narrow),
@@ -262,10 +270,13 @@ def _candidates(terms: Sequence[_Term], *, narrow: bool) -> str:
     return " | ".join(term.query for term in taken)
 
 
-# Postgres keeps the frequencies of the thousand commonest lexemes; what is not among them is rare enough to count.
+# Postgres keeps the frequencies of the thousand commonest lexemes. What is not among them is rarer than those, and
+# counted to a hundred.
 _TERMS: LiteralString = r"""
     WITH size AS (
-        SELECT greatest(reltuples, 1)::float8 AS chunks FROM pg_class WHERE oid = 'knowledge_chunks'::regclass
+        SELECT CASE WHEN reltuples >= 1000 THEN reltuples
+                    ELSE (SELECT count(*) FROM (SELECT FROM knowledge_chunks LIMIT 10000) AS few) END::float8 AS chunks
+          FROM pg_class WHERE oid = 'knowledge_chunks'::regclass
     ), common AS (
         SELECT e.lexeme, e.frequency
           FROM pg_stats s,
@@ -277,9 +288,13 @@ _TERMS: LiteralString = r"""
           FROM unnest(tsvector_to_array(to_tsvector('english', left(%(text)s, 4000)))) AS lexeme
          LIMIT %(most)s
     ), counted AS (
-        SELECT a.query, coalesce(f.frequency * size.chunks, few.matches)::float8 AS matches, size.chunks
+        SELECT a.query, size.chunks,
+               CASE WHEN f.lexeme IS NOT NULL THEN f.frequency * size.chunks
+                    WHEN few.matches < %(counted)s THEN few.matches
+                    ELSE greatest(few.matches, size.chunks * least.frequency) END::float8 AS matches
           FROM asked a
          CROSS JOIN size
+         CROSS JOIN (SELECT coalesce(min(frequency), 0.01) AS frequency FROM common) AS least
           LEFT JOIN common f ON f.lexeme = a.lexeme
           LEFT JOIN LATERAL (
                SELECT count(*) AS matches
@@ -291,17 +306,13 @@ _TERMS: LiteralString = r"""
       FROM (SELECT *, max(matches) OVER () AS top FROM counted) AS counted
 """
 
-_WORDED: LiteralString = f"""
-    WITH matched AS MATERIALIZED (
-        SELECT c.id, c.search
-          FROM knowledge_chunks c
-         WHERE {IN_SCOPE} AND c.search @@ %(any_of)s::tsquery
-         LIMIT %(most)s
-    ), covering AS (
-        SELECT m.id, m.search, sum(t.rarity) AS coverage
+_RANKED: LiteralString = """
+    , covering AS (
+        SELECT m.id, m.search,
+               (SELECT sum(t.rarity)
+                  FROM unnest(%(terms)s::tsquery[], %(rarities)s::float8[]) AS t (query, rarity)
+                 WHERE m.search @@ t.query) AS coverage
           FROM matched m
-          JOIN unnest(%(terms)s::tsquery[], %(rarities)s::float8[]) AS t (query, rarity) ON m.search @@ t.query
-         GROUP BY m.id, m.search
          ORDER BY coverage DESC
          LIMIT 4 * %(depth)s
     )
@@ -309,6 +320,25 @@ _WORDED: LiteralString = f"""
       FROM covering
      ORDER BY coverage + 0.01 * ts_rank_cd(search, %(every)s::tsquery, 1) DESC, id
      LIMIT %(depth)s
+"""
+
+_WORDED_WIDE: LiteralString = f"""
+    WITH matched AS MATERIALIZED (
+        SELECT c.id, c.search
+          FROM knowledge_chunks c
+         WHERE {IN_SCOPE} AND c.search @@ %(any_of)s::tsquery
+         LIMIT %(most)s
+    ) {_RANKED}
+"""
+
+# IS TRUE hides the condition from the text index: it would collect every chunk of the workspace with a common word.
+_WORDED_NARROW: LiteralString = f"""
+    WITH matched AS MATERIALIZED (
+        SELECT c.id, c.search
+          FROM knowledge_chunks c
+         WHERE {IN_SCOPE} AND (c.search @@ %(any_of)s::tsquery) IS TRUE
+         LIMIT %(most)s
+    ) {_RANKED}
 """
 
 
