@@ -222,7 +222,7 @@ class Gate:
             if caller is None:
                 raise NoProfile
         except (NotSignedIn, NoProfile):
-            self.limiter.spend(guesser, GUESSES_PER_MINUTE)
+            self.limiter.hold(guesser, GUESSES_PER_MINUTE)
             raise
         if len(self._known) >= REMEMBERED_MOST:
             self._known.clear()

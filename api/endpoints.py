@@ -165,7 +165,7 @@ class Untouched:
             scope["fastapi_middleware_astack"] = files
             scope["route"] = self.route
             scope["endpoint"] = self.route.endpoint
-            await self.route.app(scope, receive, send)
+            await self.route.app(scope, counted(scope, receive, self._services().settings.body_limit_bytes), send)
 
 
 def _names(route: APIRoute) -> list[str]:
@@ -379,7 +379,7 @@ def _parse(scope: Scope, raw: bytes) -> Any:
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as failure:
-        if "recursion" in str(failure):
+        if "depth" in str(failure):
             raise TooDeep from None
         raise NotJson(f"{failure.msg} (line {failure.lineno}, column {failure.colno})") from None
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and _depth_exceeds(value, DEEPEST):
@@ -401,6 +401,28 @@ def _depth_exceeds(value: Any, most: int) -> bool:
         if not level:
             return False
     return True
+
+
+def counted(scope: Scope, receive: Receive, most: int) -> Any:
+    """
+    Return a `receive` that counts what it passes on.
+
+    It raises 413 as soon as the body is known to be too large.
+    """
+    announced = header(scope, b"content-length")
+    left = -1 if announced is not None and announced.isdigit() and int(announced) > most else most
+
+    async def receive_counted() -> MutableMapping[str, Any]:
+        nonlocal left
+        if left < 0:
+            raise HTTPException(413)
+        message = await receive()
+        left -= len(message.get("body", b""))
+        if left < 0:
+            raise HTTPException(413)
+        return message
+
+    return receive_counted
 
 
 async def read_body(scope: Scope, receive: Receive, most: int) -> bytes:

@@ -38,11 +38,17 @@ class TooManyRequests(TooMany):
 
 @dataclass(slots=True)
 class Count:
-    """One principal's minute: `seen` by all processes at the last report, `unreported` by this one since."""
+    """One principal's minute: calls `seen` by all processes, `reporting` and `unreported` ones of this process."""
 
     window: int
     seen: int = 0
+    reporting: int = 0
     unreported: int = 0
+
+    @property
+    def total(self) -> int:
+        """Every call that this process knows of."""
+        return self.seen + self.reporting + self.unreported
 
 
 class Limiter:
@@ -55,15 +61,11 @@ class Limiter:
         self._swept = 0
 
     def spend(self, principal: str, limit: int) -> bool:
-        """Count one call; False when it must be settled with the other processes first."""
-        window = int(time.time()) // WINDOW_S
-        count = self._counts.get(principal)
-        if count is None or count.window != window:
-            count = self._start(principal, window)
+        """Count one call; False when it must be settled with the other processes before anything else is awaited."""
+        count = self._current(principal)
         count.unreported += 1
-        total = count.seen + count.unreported
         chunk = limit // SHARE
-        return count.unreported < chunk and total + chunk <= limit
+        return count.unreported < chunk and count.total + chunk <= limit
 
     def hold(self, principal: str, limit: int) -> None:
         """
@@ -71,8 +73,8 @@ class Limiter:
 
         Raises `TooManyRequests` when the limit is passed.
         """
-        self.spend(principal, limit)
-        count = self._counts[principal]
+        count = self._current(principal)
+        count.unreported += 1
         if count.unreported > limit:
             raise _too_many(count, limit)
 
@@ -86,29 +88,38 @@ class Limiter:
         if count is not None and count.window == int(time.time()) // WINDOW_S and count.unreported >= limit:
             raise _too_many(count, limit)
 
-    def _start(self, principal: str, window: int) -> Count:
-        if len(self._counts) >= MOST_PRINCIPALS:
-            self._counts = {name: count for name, count in self._counts.items() if count.window == window}
-        count = self._counts[principal] = Count(window)
+    def _current(self, principal: str) -> Count:
+        window = int(time.time()) // WINDOW_S
+        count = self._counts.get(principal)
+        if count is None or count.window != window:
+            if len(self._counts) >= MOST_PRINCIPALS:
+                self._counts = {name: count for name, count in self._counts.items() if count.window == window}
+            count = self._counts[principal] = Count(window)
         return count
 
     async def settle(self, principal: str, limit: int) -> None:
         """
-        Report this principal's calls and learn of the others'.
+        Report this principal's calls and learn of the others'; the call that reports stands last among them.
 
         Raises `TooManyRequests` when the limit is passed.
         """
         count = self._counts[principal]
-        if count.seen <= limit:
-            reported, count.unreported = count.unreported, 0
-            try:
-                count.seen = await self._report(principal, count.window, reported)
-            except Exception as failure:
-                if failures.told(failure) is None and not isinstance(failure, TimeoutError):
-                    raise
-                count.unreported += reported
-                log.warning("rate_limits_not_shared", reason=type(failure).__name__)
-        if count.seen + count.unreported > limit:
+        if count.seen >= limit:
+            raise _too_many(count, limit)
+        place = count.total
+        reported, count.unreported = count.unreported, 0
+        count.reporting += reported
+        try:
+            place = await self._report(principal, count.window, reported)
+            count.seen = max(count.seen, place)
+        except Exception as failure:
+            if failures.told(failure) is None and not isinstance(failure, TimeoutError):
+                raise
+            count.unreported += reported
+            log.warning("rate_limits_not_shared", reason=type(failure).__name__)
+        finally:
+            count.reporting -= reported
+        if place > limit:
             raise _too_many(count, limit)
 
     async def _report(self, principal: str, window: int, hits: int) -> int:

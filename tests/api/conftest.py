@@ -178,3 +178,62 @@ async def live(live_app: Rainmaker, db: Database, app_settings: Settings) -> Asy
     async with client_of(live_app, authorization=f"Bearer {auth.issue_token(app_settings, auth_id)}") as made:
         made.caller = caller
         yield made
+
+
+# A stage: routes that exist only to be tested ------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def staged(app_settings: Settings) -> Rainmaker:
+    from api.routes import ROUTERS
+    from tests.api import stage
+
+    return create_app(app_settings, (*ROUTERS, stage.router))
+
+
+@pytest.fixture
+async def stage_app(staged: Rainmaker, app_settings: Settings, tx: Tx) -> AsyncIterator[Rainmaker]:
+    staged.state.services = services = Services(app_settings, OneTransaction(tx))
+    yield staged
+    await services.close()
+
+
+@pytest.fixture
+async def stage_client(stage_app: Rainmaker) -> AsyncIterator[Client]:
+    transport = httpx.ASGITransport(app=stage_app)  # pyright: ignore[reportArgumentType]
+    async with Client(transport=transport, base_url="http://test") as made:
+        yield made
+
+
+@pytest.fixture
+async def stage_rep(stage_app: Rainmaker, app_settings: Settings, tx: Tx) -> AsyncIterator[Client]:
+    async with client_of(stage_app, authorization=await a_token(app_settings, tx)) as made:
+        made.caller = await a_caller(tx)
+        yield made
+
+
+@pytest.fixture
+async def stage_live_app(staged: Rainmaker, app_settings: Settings, fresh_url: str) -> AsyncIterator[Rainmaker]:
+    """The stage on a database of the test's own, with two connections."""
+    database = await Database.open(fresh_url, size=2)
+    staged.state.services = services = Services(app_settings, database)
+    yield staged
+    await services.close()
+
+
+@pytest.fixture
+async def stage_live(stage_live_app: Rainmaker, app_settings: Settings) -> AsyncIterator[Client]:
+    async with stage_live_app.state.services.db.transaction() as tx:
+        token = await a_token(app_settings, tx)
+    async with client_of(stage_live_app, authorization=token) as made:
+        yield made
+
+
+async def a_token(settings: Settings, tx: Tx) -> str:
+    return f"Bearer {auth.issue_token(settings, await add_user(tx, 'stan-stage', 'rep'))}"
+
+
+async def a_caller(tx: Tx) -> Caller:
+    caller = await users.find_caller(tx, ["auth-stan-stage"])
+    assert caller is not None
+    return caller

@@ -4,6 +4,7 @@ Every route as one line: method, path, operation, who may call it.
     python -m tests.api.route_table > tests/api/route_table.txt
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,4 +33,4 @@ def lines_of(routes: Sequence[APIRoute]) -> list[str]:
 
 
 if __name__ == "__main__":
-    print("\n".join(lines_of(create_app(settings_for_tests()).api_routes)))
+    sys.stdout.write("\n".join(lines_of(create_app(settings_for_tests()).api_routes)) + "\n")

@@ -118,7 +118,7 @@ class TestDeactivatedUser:
         auth_id = await add_user(tx, "brief", "rep")
         token = auth.issue_token(app_settings, auth_id, lifetime=timedelta(seconds=1.2))
         assert await status_of(client, token) == 200
-        gate = client._transport.app.state.services.gate  # pyright: ignore
+        gate = client._transport.app.state.services.gate  # pyright: ignore[reportAttributeAccessIssue]
         (until,) = [until for caller, until in gate._known.values() if caller.auth_id == auth_id]
         assert until - time.monotonic() < 1.3
 
