@@ -4,6 +4,7 @@ A mailbox behind Microsoft Graph, as far as its public documentation describes i
 It answers at the wire (respx). `fault` makes one step fail, before or after it has had its effect.
 """
 
+import base64
 import itertools
 import re
 from collections import Counter
@@ -18,6 +19,11 @@ import respx
 GRAPH = "https://graph.microsoft.com/v1.0"
 LOGIN = "https://login.microsoftonline.com/organizations"
 Failure = httpx.Response | Exception
+
+
+def packed(value: dict[str, Any]) -> str:
+    """Return the value as a part of a token."""
+    return base64.urlsafe_b64encode(orjson.dumps(value)).decode().rstrip("=")
 
 
 def error(status: int, code: str, **headers: str) -> httpx.Response:
@@ -192,18 +198,14 @@ class SignIn:
                 "expires_in": 3600,
                 "access_token": token,
                 "refresh_token": f"refresh-after-{token}",
+                "client_info": packed({"uid": "o", "utid": "t"}),
             },
         )
 
 
 def token_cache(client_id: str = "app-1") -> str:
     """Return what MSAL keeps after somebody has signed in, with an access token that has expired."""
-    import base64
-
     import msal
-
-    def packed(value: dict[str, Any]) -> str:
-        return base64.urlsafe_b64encode(orjson.dumps(value)).decode().rstrip("=")
 
     claims = {
         "aud": client_id,
