@@ -76,7 +76,9 @@ async def upsert_conversations(tx: Tx, house: House, placed: "Sequence[Placed]")
 def _group(thread: str, items: "list[Placed]", house: House) -> dict[str, Any]:
     first = min(items, key=lambda item: item.occurred_at)
     last = max(items, key=lambda item: item.occurred_at)
-    linked = next((item for item in items if item.contact_id), None) or next((item for item in items if item.company_id), None)
+    linked = next((item for item in items if item.contact_id), None) or next(
+        (item for item in items if item.company_id), None
+    )
     people = {person.email: person.name for item in items for _, person in (*item.mail.theirs, *item.mail.ours)}
     waiting = [item.occurred_at for item in items if item.awaits_us]
     return {

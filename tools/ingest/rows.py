@@ -41,7 +41,11 @@ class House:
         """Whether the address belongs to the workspace."""
         known = self.own.get(email)
         if known is None:
-            known = email in self.users or email in self.own_addresses or noise.within(email.rpartition("@")[2], self.own_domains)
+            known = (
+                email in self.users
+                or email in self.own_addresses
+                or noise.within(email.rpartition("@")[2], self.own_domains)
+            )
             self.own[email] = known
         return known
 
@@ -85,7 +89,12 @@ class Prepared:
     @property
     def expects_answer(self) -> bool:
         """Whether somebody out there waits for our answer to it."""
-        return self.direction == "inbound" and self.noise_type is None and self.mail.sender is not None and _has_date(self.mail)
+        return (
+            self.direction == "inbound"
+            and self.noise_type is None
+            and self.mail.sender is not None
+            and _has_date(self.mail)
+        )
 
 
 def _has_date(mail: Mail) -> bool:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from tools.mail.sources import Item, Place
 BATCH_MAILS = 500
 BATCH_CHARS = 8_000_000
 TRIES = 3
+SAMPLE = 300
 
 
 class ForeignMailbox(Forbidden):
@@ -36,7 +38,11 @@ class ForeignMailbox(Forbidden):
 
 
 class IngestIn(In):
-    """What is to be read, and into whose mailbox: an address in `users`, or the caller's own."""
+    """
+    What is to be read, and into whose mailbox: the address of a user, or the caller's own.
+
+    For a caller that is no person (the shell) it is the user who takes part most in the mails, else the first admin.
+    """
 
     path: str = Field(min_length=1, max_length=4096)
     mailbox: str | None = Field(default=None, max_length=320)
@@ -64,7 +70,7 @@ class _Batch:
     damaged: int = 0
     chars: int = 0
     seen: int = 0
-    place: Place = Place("", 0)
+    place: Place = field(default_factory=lambda: Place("", 0))
 
     @property
     def is_full(self) -> bool:
@@ -79,12 +85,14 @@ async def ingest(
 
     Raises `NothingToRead`, `NoSuchMailbox`, `ForeignMailbox`.
     """
-    path = Path(request.path).expanduser()
+    path, files = await asyncio.to_thread(_files, request.path)
+    named = caller.user_id is not None or request.mailbox is not None
+    people = [] if named else await asyncio.to_thread(_people_in, path)
     async with db.reading() as tx:
-        house = await runs.get_house(tx, request.mailbox, caller.user_id)
+        mailbox = request.mailbox if named else await runs.find_owner(tx, people)
+        house = await runs.get_house(tx, mailbox, caller.user_id)
     if house.user_id != caller.user_id and not caller.sees_all:
         raise ForeignMailbox
-    files = await asyncio.to_thread(_files, path)
     async with db.transaction() as tx:
         run = await runs.begin_run(tx, house.user_id, path.name, _fingerprint(path))
     await _read_all(db, house, path, run, _Meter(files, run, progress))
@@ -92,14 +100,24 @@ async def ingest(
         return await runs.finish_run(tx, run.id, "complete")
 
 
-def _files(path: Path) -> dict[str, Path]:
+def _files(source: str) -> tuple[Path, dict[str, Path]]:
+    path = Path(source).expanduser()
     try:
         files = {sources.name_of(path, file): file for file in sources.files_of(path)}
     except sources.NoSuchSource as missing:
         raise runs.NothingToRead(path=str(path)) from missing
     if not files:
         raise runs.NothingToRead(path=str(path))
-    return files
+    return path, files
+
+
+def _people_in(path: Path) -> list[str]:
+    """Return who takes part in the first mails of the source, the most frequent first."""
+    mails = (item.mail for item in islice(sources.read(path), SAMPLE) if item.mail is not None)
+    people = Counter(
+        person.email for mail in mails for person in (mail.sender, *mail.to, *mail.cc) if person is not None
+    )
+    return [email for email, _ in people.most_common()]
 
 
 def _fingerprint(path: Path) -> str:
@@ -109,7 +127,9 @@ def _fingerprint(path: Path) -> str:
 class _Meter:
     """Counts for the one who watches."""
 
-    def __init__(self, files: dict[str, Path], run: runs.IngestRow, progress: Callable[[Progress], None] | None) -> None:
+    def __init__(
+        self, files: dict[str, Path], run: runs.IngestRow, progress: Callable[[Progress], None] | None
+    ) -> None:
         self.files = files
         self.run = run
         self.tell = progress
@@ -142,8 +162,18 @@ class _Meter:
         if self.tell is not None:
             file = self.files.get(batch.place.file)
             done = self.before.get(batch.place.file, 0) + (min(batch.place.offset, file.stat().st_size) if file else 0)
-            self.tell(Progress(self.run.id, self.counts["seen"], self.counts["written"], self.counts["duplicates"], self.counts["damaged"],
-                               done, self.total, batch.place.file))
+            self.tell(
+                Progress(
+                    self.run.id,
+                    self.counts["seen"],
+                    self.counts["written"],
+                    self.counts["duplicates"],
+                    self.counts["damaged"],
+                    done,
+                    self.total,
+                    batch.place.file,
+                )
+            )
 
 
 async def _read_all(db: Database, house: House, path: Path, run: runs.IngestRow, meter: _Meter) -> None:
@@ -197,18 +227,23 @@ def _add(batch: _Batch, item: Item, house: House) -> None:
 async def _write(db: Database, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter) -> None:
     """Write one batch; another writer that stored one of its mails at the same moment makes it look again."""
     undated_at = datetime.fromtimestamp(meter.files[batch.place.file].stat().st_mtime, UTC)
-    for attempt in range(TRIES):
+    attempt = 0
+    while True:
+        attempt += 1
         try:
             async with db.transaction() as tx:
                 stored = await _write_once(tx, house, run, batch, meter, undated_at)
-            break
         except UniqueViolation:
-            if attempt == TRIES - 1:
+            if attempt == TRIES:
                 raise
-    meter.count(batch, stored)  # pyright: ignore[reportPossiblyUnbound]
+        else:
+            meter.count(batch, stored)
+            return
 
 
-async def _write_once(tx: Tx, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter, undated_at: datetime) -> Stored:
+async def _write_once(
+    tx: Tx, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter, undated_at: datetime
+) -> Stored:
     stored = await store_batch(tx, house, batch.mails, undated_at=undated_at) if batch.mails else Stored()
     await runs.keep_rejects(tx, run.id, batch.rejected)
     counts = {"seen": batch.seen, "written": stored.written, "duplicates": stored.duplicates, "damaged": batch.damaged}
@@ -216,5 +251,5 @@ async def _write_once(tx: Tx, house: House, run: runs.IngestRow, batch: _Batch, 
     if stored.to_analyse:
         await tx.enqueue("communications.analyze_pending", key="ingest")
     if stored.written:
-        await tx.enqueue("knowledge.embed_pending", key="ingest")
+        await tx.enqueue("knowledge.collect", key="knowledge.collect")
     return stored

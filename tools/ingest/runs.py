@@ -72,7 +72,9 @@ async def begin_run(tx: Tx, user_id: UUID, source: str, fingerprint: str) -> Ing
     )
 
 
-async def advance_run(tx: Tx, run_id: UUID, place: Place, head: str, counts: dict[str, int], report: dict[str, int]) -> None:
+async def advance_run(
+    tx: Tx, run_id: UUID, place: Place, head: str, counts: dict[str, int], report: dict[str, int]
+) -> None:
     """Move the run's checkpoint and add to its counts, in the transaction that wrote the rows."""
     await tx.run(
         """
@@ -116,8 +118,13 @@ async def keep_rejects(tx: Tx, run_id: UUID, items: Sequence[Item]) -> None:
         ON CONFLICT (run_id, file, position) DO NOTHING
         """,
         [
-            {"run_id": run_id, "file": item.start.file, "position": item.start.offset, "reason": item.reason[:500],
-             "raw": item.raw[:MAX_REJECTED_BYTES]}
+            {
+                "run_id": run_id,
+                "file": item.start.file,
+                "position": item.start.offset,
+                "reason": item.reason[:500],
+                "raw": item.raw[:MAX_REJECTED_BYTES],
+            }
             for item in items
         ],
     )
@@ -150,6 +157,19 @@ async def list_runs(tx: Tx, caller: Caller, limit: int = 50) -> list[IngestRow]:
 class _Person(Row):
     id: UUID
     email: str
+
+
+async def find_owner(tx: Tx, people: Sequence[str]) -> str | None:
+    """Return the address of the active user who comes first among these people, else of the first admin."""
+    return await tx.maybe(
+        str,
+        """
+        SELECT email FROM users WHERE is_active
+         ORDER BY array_position(%(people)s::text[], email), (role = 'admin') DESC, created_at, id
+         LIMIT 1
+        """,
+        people=list(people[:10_000]),
+    )
 
 
 async def get_house(tx: Tx, mailbox: str | None, user_id: UUID | None) -> House:

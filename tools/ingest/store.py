@@ -93,7 +93,11 @@ async def store_batch(tx: Tx, house: House, batch: Sequence[Prepared], *, undate
     conversations = await upsert_conversations(tx, house, placed)
     await _write(tx, house, placed, people, conversations)
     await _keep_thread_ids(tx, house.user_id, threads)
-    await _settle_answers(tx, house.user_id, {item.thread for item in placed if item.thread in older or item.thread in threads.merged.values()})
+    await _settle_answers(
+        tx,
+        house.user_id,
+        {item.thread for item in placed if item.thread in older or item.thread in threads.merged.values()},
+    )
     stored.to_analyse = sum(item.mail.noise_type is None for item in placed)
     return stored
 
@@ -225,7 +229,9 @@ async def _find_people(tx: Tx, mails: Sequence[Prepared], house: House) -> Peopl
     return People({row.email: (row.id, row.company_id) for row in contacts}, {row.domain: row.id for row in companies})
 
 
-def _place(mails: Sequence[Prepared], threads: Threads, people: People, house: House, undated_at: datetime, now: datetime) -> list[Placed]:
+def _place(
+    mails: Sequence[Prepared], threads: Threads, people: People, house: House, undated_at: datetime, now: datetime
+) -> list[Placed]:
     """Give every mail its id, thread and company, and settle within the batch who answered whom."""
     ids = _new_ids(len(mails), now)
     placed: list[Placed] = []
@@ -285,9 +291,17 @@ async def _write(tx: Tx, house: House, placed: Sequence[Placed], people: People,
     user_id = str(house.user_id)
     message_ids = _new_ids(len(placed), tx.now)
     together = list(zip(placed, message_ids, strict=True))
-    await tx.copy("communications", COMMUNICATION, (_communication(item, row, user_id, people, house) for item, row in together))
-    await tx.copy("email_messages", MESSAGE, (_message(item, row, user_id, conversations, house) for item, row in together))
-    await tx.copy("communication_participants", PARTICIPANT, (row for item in placed for row in _participants(item, people, house)))
+    await tx.copy(
+        "communications", COMMUNICATION, (_communication(item, row, user_id, people, house) for item, row in together)
+    )
+    await tx.copy(
+        "email_messages", MESSAGE, (_message(item, row, user_id, conversations, house) for item, row in together)
+    )
+    await tx.copy(
+        "communication_participants",
+        PARTICIPANT,
+        (row for item in placed for row in _participants(item, people, house)),
+    )
 
 
 def _communication(item: Placed, message_id: str, user_id: str, people: People, house: House) -> tuple[Any, ...]:
@@ -314,14 +328,21 @@ def _people_json(people_of: Sequence[tuple[str, Address]], people: People, house
         return "[]"
     return orjson.dumps(
         [
-            {"name": person.name, "email": person.email, "role": role, "user_id": house.users.get(person.email),
-             "contact_id": people.contacts.get(person.email, (None,))[0]}
+            {
+                "name": person.name,
+                "email": person.email,
+                "role": role,
+                "user_id": house.users.get(person.email),
+                "contact_id": people.contacts.get(person.email, (None,))[0],
+            }
             for role, person in people_of
         ]
     ).decode()
 
 
-def _message(item: Placed, message_id: str, user_id: str, conversations: dict[str, str], house: House) -> tuple[Any, ...]:
+def _message(
+    item: Placed, message_id: str, user_id: str, conversations: dict[str, str], house: House
+) -> tuple[Any, ...]:
     mail = item.mail.mail
     sender = mail.sender
     return (
@@ -338,14 +359,25 @@ def _array(texts: Sequence[str]) -> str:
     """Return the texts as the literal of a Postgres array; COPY takes it as it is."""
     if not texts:
         return "{}"
-    return "{" + ",".join(f'"{text.replace(_SLASH, _SLASH * 2).replace(_QUOTE, _SLASH + _QUOTE)}"' for text in texts) + "}"
+    return (
+        "{" + ",".join(f'"{text.replace(_SLASH, _SLASH * 2).replace(_QUOTE, _SLASH + _QUOTE)}"' for text in texts) + "}"
+    )
 
 
 def _participants(item: Placed, people: People, house: House) -> Iterable[tuple[Any, ...]]:
     for side, who in (("our", item.mail.ours), ("their", item.mail.theirs)):
         for role, person in who:
             contact = people.contacts.get(person.email)
-            yield (item.id, side, role, person.email, person.domain, person.name or None, contact[0] if contact else None, house.users.get(person.email))
+            yield (
+                item.id,
+                side,
+                role,
+                person.email,
+                person.domain,
+                person.name or None,
+                contact[0] if contact else None,
+                house.users.get(person.email),
+            )
 
 
 async def _keep_thread_ids(tx: Tx, user_id: UUID, threads: Threads) -> None:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 
 MAX_LINE = 400
+MAX_SEPARATOR = 160
 MAX_JOINED = 5
 MAX_HEADER_LINES = 40
 
@@ -28,7 +29,9 @@ _VERBS = (
     "כתב|כתבה|כתב/ה|كتب|كتبت|"
     "写道|寫道|写到|寫到|は書きました|さんは書きました|のメール|作成|작성|님이 작성|님이 씀|เขียน"
 )
-_VERB = re.compile(rf"(?<![^\W\d_])(?:{_VERBS})(?![^\W\d_])|写道|寫道|写到|寫到|書きました|のメール|님이\s?작성", re.IGNORECASE)
+_VERB = re.compile(
+    rf"(?<![^\W\d_])(?:{_VERBS})(?![^\W\d_])|写道|寫道|写到|寫到|書きました|のメール|님이\s?작성", re.IGNORECASE
+)
 _OPENING = re.compile(
     r"^[\s\W]{0,20}(?:"
     r"(?:On|Am|Le|El|Il(?: giorno)?|Em|Op|Den|På|W dniu|Dnia|Dne|Dňa|Pe|La data|Στις|Ha|Dana|Vào|Pada|Tarihinde|В|Вт|"
@@ -94,26 +97,34 @@ _APPLE_FORWARD = re.compile(
 
 _LABELS: dict[str, str] = {
     "from": "from von de da van från fra od от від 发件人 寄件者 寄件人 發件人 差出人 送信者 보낸사람 보낸이 kimden gönderen lähettäjä feladó expéditeur remitente "
-            "mittente afzender absender remetente avsändare nadawca отправитель odesílatel odosielateľ từ dari από מאת من",
+    "mittente afzender absender remetente avsändare nadawca отправитель odesílatel odosielateľ từ dari από מאת من",
     "sent": "sent gesendet envoyé enviado enviada inviato verzonden skickat sendt wysłano wysłane отправлено відправлено надіслано 发送时间 发送日期 寄件日期 傳送時間 送信日時 "
-            "보낸날짜 보낸시간 gönderilen gönderildi gönderme lähetetty odesláno odoslané elküldve küldve trimis poslano "
-            "date datum fecha data дата 日期 日付 日時 날짜 dato päivämäärä päiväys tarih dátum ngày tanggal ημερομηνία תאריך تاريخ enviadoel enviadaem sentat datetime",
+    "보낸날짜 보낸시간 gönderilen gönderildi gönderme lähetetty odesláno odoslané elküldve küldve trimis poslano "
+    "date datum fecha data дата 日期 日付 日時 날짜 dato päivämäärä päiväys tarih dátum ngày tanggal ημερομηνία תאריך تاريخ enviadoel enviadaem sentat datetime",
     "to": "to an à para a aan till til do кому 收件人 收件者 宛先 받는사람 받는이 kime vastaanottaja komu címzett pour destinataire destinatario destinatário către kepada "
-          "đến προς אל إلى empfänger geadresseerde mottagare odbiorca получатель",
+    "đến προς אל إلى empfänger geadresseerde mottagare odbiorca получатель",
     "cc": "cc kopie copie copia cópia kopia kopi dw udw копия копія 抄送 副本 参照 참조 bilgi másolat kopio",
     "subject": "subject betreff objet asunto assunto oggetto onderwerp ämne emne temat тема 主题 主旨 主題 件名 제목 konu aihe předmět predmet tárgy subiect chủđề perihal subjek θέμα "
-               "נושא موضوع betr re sujet assumpte",
+    "נושא موضوع betr re sujet assumpte",
     "other": "bcc reply-to replyto importance wichtigkeit priorität priority attachments anlagen anhänge cci cco bijlage organization mailed-by signed-by resent-from "
-             "message-id in-reply-to references x-mailer return-path list-unsubscribe weiterleiten",
+    "message-id in-reply-to references x-mailer return-path list-unsubscribe weiterleiten",
 }
 _KIND = {label: kind for kind, labels in _LABELS.items() for label in labels.split()}
-_HEADER = re.compile(r"^[\s>*_|]{0,8}([^\W\d_][^\W_]*(?:[ \u00a0'\-/]?[^\W_]+){0,2})[\s*_\u00a0]{0,4}[:：]\**(?=[\s\u00a0*_<\"'(+\w\[]|$)(.{0,300})")
+_HEADER = re.compile(
+    r"^[\s>*_|]{0,8}([^\W\d_][^\W_]*(?:[ \u00a0'\-/]?[^\W_]+){0,2})[\s*_\u00a0]{0,4}[:：]\**(?=[\s\u00a0*_<\"'(+\w\[]|$)(.{0,300})"
+)
 _NOTES_TO = re.compile(r"^\s*(?:To|An|A|Para|Pour|Aan)(?:(?:\s{2,}|\t)\s*\S.*|\s*)$")
 _NOTES_CC = re.compile(r"^\s*(?:cc|bcc|Kopie|Copie|Kopia)\s*(?:\s{2,}\S.*|\t.*)?$")
-_NOTES_SUBJECT = re.compile(r"^\s*(?:Subject|Betreff|Thema|Objet|Asunto|Oggetto|Onderwerp|Ämne)(?:(?:\s{2,}|\t)\s*\S.*|\s*)$")
-_NOTES_HEAD = re.compile(r"^[^.!?]{2,80}/[^.!?]{2,80}$|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.{0,30}\d{1,2}[:.]\d{2}|^[^@]{0,80}<?[\w.+\-]{1,64}@[\w.\-]{1,100}>?$|^(?:Sent by|Gesendet von)\b")
-_RULE_LINE = re.compile(r"^\s*+(?:[_\-=*─—–]\s?+){5,}+\s*+$")
-_TICKET_MARK = re.compile(r"^\s*(?:##-.{0,120}-##|-{3,}\s?reply above .{0,60}|={3,}\s*please reply above.{0,60})\s*$", re.IGNORECASE)
+_NOTES_SUBJECT = re.compile(
+    r"^\s*(?:Subject|Betreff|Thema|Objet|Asunto|Oggetto|Onderwerp|Ämne)(?:(?:\s{2,}|\t)\s*\S.*|\s*)$"
+)
+_NOTES_HEAD = re.compile(
+    r"^[^.!?]{2,80}/[^.!?]{2,80}$|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.{0,30}\d{1,2}[:.]\d{2}|^[^@]{0,80}<?[\w.+\-]{1,64}@[\w.\-]{1,100}>?$|^(?:Sent by|Gesendet von)\b"
+)
+_RULE_CHARACTERS = "_-=*─—– "
+_TICKET_MARK = re.compile(
+    r"^\s*(?:##-.{0,120}-##|-{3,}\s?reply above .{0,60}|={3,}\s*please reply above.{0,60})\s*$", re.IGNORECASE
+)
 
 
 def header_kind(line: str) -> str | None:
@@ -121,7 +132,9 @@ def header_kind(line: str) -> str | None:
     found = _HEADER.match(line, 0, MAX_LINE)
     if found is None:
         return None
-    return _KIND.get(re.sub(r"[ \u00a0]", "", found[1]).lower()) or _KIND.get(found[1].split()[0].lower().strip("'") if " " in found[1] else "")
+    return _KIND.get(re.sub(r"[ \u00a0]", "", found[1]).lower()) or _KIND.get(
+        found[1].split()[0].lower().strip("'") if " " in found[1] else ""
+    )
 
 
 def header_block(lines: Sequence[str], start: int) -> tuple[int, bool]:
@@ -165,7 +178,11 @@ def _is_evidence(line: str, kind: str) -> bool:
 
 def _is_stamp(line: str) -> bool:
     """Whether a moment is written as programs write it: a date with a time."""
-    return re.search(r"\d{1,2}[:.]\d{2}", line) is not None and re.search(r"\d{4}|\d{1,2}[-/.]\d{1,2}", line) is not None and len(line) < 90
+    return (
+        re.search(r"\d{1,2}[:.]\d{2}", line) is not None
+        and re.search(r"\d{4}|\d{1,2}[-/.]\d{1,2}", line) is not None
+        and len(line) < 90
+    )
 
 
 def _continues(line: str, kinds: list[str]) -> bool:
@@ -174,7 +191,11 @@ def _continues(line: str, kinds: list[str]) -> bool:
         return False
     if line[:1] in " \t" and len(line) < 200:
         return True
-    return kinds[-1] in ("to", "cc", "from") and ("@" in line or line.rstrip().endswith((";", ",", ">"))) and len(line) < MAX_LINE
+    return (
+        kinds[-1] in ("to", "cc", "from")
+        and ("@" in line or line.rstrip().endswith((";", ",", ">")))
+        and len(line) < MAX_LINE
+    )
 
 
 def notes_block(lines: Sequence[str], start: int) -> int:
@@ -198,7 +219,7 @@ def is_notes_head(line: str) -> bool:
 
 def is_separator(line: str) -> bool:
     """Whether the line says that the original message, or what is not for answering, follows."""
-    if len(line) > MAX_LINE:
+    if len(line) > MAX_SEPARATOR:
         return False
     return bool(_SEPARATOR.match(line) or _ABOVE.match(line) or _TICKET_MARK.match(line)) or _is_dashed(line)
 
@@ -213,12 +234,13 @@ def _is_dashed(line: str) -> bool:
 
 def is_forward(line: str) -> bool:
     """Whether the line announces a forwarded message."""
-    return len(line) <= MAX_LINE and bool(_FORWARD.match(line) or _APPLE_FORWARD.match(line))
+    return len(line) <= MAX_SEPARATOR and bool(_FORWARD.match(line) or _APPLE_FORWARD.match(line))
 
 
 def is_rule(line: str) -> bool:
     """Whether the line is a drawn rule, as clients put it above the history."""
-    return len(line) <= MAX_LINE and _RULE_LINE.match(line) is not None
+    drawn = line.strip()
+    return 5 <= len(drawn) <= MAX_LINE and not drawn.strip(_RULE_CHARACTERS)
 
 
 def attribution(lines: Sequence[str], start: int) -> int:
@@ -255,10 +277,8 @@ def _is_attribution(text: str) -> bool:
     ends = _ENDS.search(text) is not None
     if not ends:
         # Some clients write no colon; then the verb itself has to end the line.
-        verb = None
-        for verb in _VERB.finditer(text):
-            pass
-        return verb is not None and not text[verb.end():].strip(" -*_.") and _ADDRESS.search(text) is not None
+        verbs = list(_VERB.finditer(text))
+        return bool(verbs) and not text[verbs[-1].end() :].strip(" -*_.") and _ADDRESS.search(text) is not None
     if _OPENING.match(text) is None:  # the name comes first: then only a verb makes it an attribution
         return _VERB.search(text) is not None and _ADDRESS.search(text) is not None
     return _VERB.search(text) is not None or _ADDRESS.search(text) is not None
@@ -293,6 +313,6 @@ def shared_start(line: str) -> int:
     if _ENDS.search(line, max(0, len(line) - 20)) is None:
         return -1
     for found in _SHARED.finditer(line, tail):
-        if found.start() > 0 and _is_attribution(line[found.end():].strip()):
+        if found.start() > 0 and _is_attribution(line[found.end() :].strip()):
             return found.start()
     return -1

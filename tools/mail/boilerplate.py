@@ -5,6 +5,7 @@ import re
 MAX_PARAGRAPH = 4000
 _LOOKED_AT_ABOVE = 3
 _LOOKED_AT_BELOW = 8
+_SHORT = 80
 
 _BANNER = re.compile(
     r"\b(?:external (?:e-?mail|sender|message)|(?:originated|came|sent|received|is) from (?:an? )?(?:outside|external)|outside (?:of )?(?:the|your|our) (?:organi[sz]ation|company|network)|"
@@ -51,14 +52,67 @@ _UNSUBSCRIBE = re.compile(
 )
 # A plain look for a stem is much cheaper than the patterns, and ordinary paragraphs hold none.
 _STEMS = (
-    "onfiden", "intended", "recipient", "privileg", "proprietary", "addressee", "virus", "malware", "print", "guaranteed", "in error", "mistake",
-    "subscri", "opt-out", "opt out", "preferences", "browser", "receiving this", "you received", "vertraulich", "adressat", "umwelt",
-    "abmelden", "abbestellen", "imprim", "recibido", "baja", "riservat", "ricevuto", "stampa", "iscri", "descadastr", "engano", "vertrouwelijk",
-    "vergissing", "geadresseerde", "uitschrijven", "afmelden", "avregistrera", "avprenumerera", "poufn", "wypisz", "zrezygnuj",
+    "onfiden",
+    "intended",
+    "recipient",
+    "privileg",
+    "proprietary",
+    "addressee",
+    "virus",
+    "malware",
+    "print",
+    "guaranteed",
+    "in error",
+    "mistake",
+    "subscri",
+    "opt-out",
+    "opt out",
+    "preferences",
+    "browser",
+    "receiving this",
+    "you received",
+    "vertraulich",
+    "adressat",
+    "umwelt",
+    "abmelden",
+    "abbestellen",
+    "imprim",
+    "recibido",
+    "baja",
+    "riservat",
+    "ricevuto",
+    "stampa",
+    "iscri",
+    "descadastr",
+    "engano",
+    "vertrouwelijk",
+    "vergissing",
+    "geadresseerde",
+    "uitschrijven",
+    "afmelden",
+    "avregistrera",
+    "avprenumerera",
+    "poufn",
+    "wypisz",
+    "zrezygnuj",
 )
 _WIDE_STEMS = (
-    "empfänger", "irrtümlich", "destiné", "reçu ce", "désabonn", "désinscri", "suscripción", "inscrição", "конфиденц", "отписаться", "保密", "机密",
-    "機密", "退订", "取消订阅", "配信停止",
+    "empfänger",
+    "irrtümlich",
+    "destiné",
+    "reçu ce",
+    "désabonn",
+    "désinscri",
+    "suscripción",
+    "inscrição",
+    "конфиденц",
+    "отписаться",
+    "保密",
+    "机密",
+    "機密",
+    "退订",
+    "取消订阅",
+    "配信停止",
 )
 _PARAGRAPHS = re.compile(r"\n[ \t]*\n")
 
@@ -77,22 +131,28 @@ def strip(text: str) -> str:
 
 
 def _after_banners(paragraphs: list[str]) -> int:
-    first = 0
+    """Return the first paragraph that is not a banner; a banner's lines on top of it are cut off."""
     for index in range(min(_LOOKED_AT_ABOVE, len(paragraphs))):
         lines = paragraphs[index].split("\n")
-        cut = 0
-        while cut < len(lines) and is_banner(lines[cut] if cut or len(lines) > 4 else "\n".join(lines[:4])):
-            cut = len(lines) if cut == 0 and len(lines) <= 4 and is_banner(" ".join(lines)) and not is_own(lines) else cut + 1
+        cut = _banner_lines(lines)
         if cut < len(lines):
-            paragraphs[index] = "\n".join(lines[cut:])
-            break
-        first = index + 1
-    return first
+            if cut:
+                paragraphs[index] = "\n".join(lines[cut:])
+            return index
+    return min(_LOOKED_AT_ABOVE, len(paragraphs))
 
 
-def is_own(lines: list[str]) -> bool:
-    """Whether somebody's words stand directly below a banner's line."""
-    return len(lines) > 1 and not any(_BANNER.search(line) or _BANNER_OPENS.match(line) for line in lines[1:])
+def _banner_lines(lines: list[str]) -> int:
+    """Return how many lines of a banner stand first: one, or two that it is wrapped over, and what goes on with it."""
+    if is_banner(lines[0]):
+        cut = 1
+    elif len(lines) > 1 and is_banner(f"{lines[0]} {lines[1]}"):
+        cut = 2
+    else:
+        return 0
+    while cut < len(lines) and _BANNER.search(lines[cut][:MAX_PARAGRAPH]):
+        cut += 1
+    return cut
 
 
 def is_banner(text: str) -> bool:
@@ -103,18 +163,18 @@ def is_banner(text: str) -> bool:
 
 
 def _before_footers(paragraphs: list[str], first: int) -> int:
+    """Return the paragraph after the last that is no footer; a footer's lines below words are cut off."""
     last = len(paragraphs)
-    for index in range(len(paragraphs) - 1, max(first, len(paragraphs) - _LOOKED_AT_BELOW) - 1, -1):
-        paragraph = paragraphs[index][:MAX_PARAGRAPH]
-        if is_footer(paragraph):
-            cut = _footer_line(paragraphs[index].split("\n"))
-            paragraphs[index] = "\n".join(paragraphs[index].split("\n")[:cut]).rstrip(" \t\n_-=*")
-            last = index + bool(paragraphs[index])
+    for index in range(last - 1, max(first, last - _LOOKED_AT_BELOW) - 1, -1):
+        paragraph = paragraphs[index]
+        if is_footer(paragraph[:MAX_PARAGRAPH]):
+            lines = paragraph.split("\n")
+            paragraphs[index] = "\n".join(lines[: _footer_line(lines)]).rstrip(" \t\n_-=*")
+            last = index
             if paragraphs[index]:
-                break
-        elif paragraph.strip(" \t\n_-=*"):
-            if len(paragraph) > 80 or last == len(paragraphs):
-                break
+                return index + 1
+        elif paragraph.strip(" \t\n_-=*") and (len(paragraph) > _SHORT or last == len(paragraphs)):
+            break
     return last
 
 
@@ -135,7 +195,7 @@ def is_footer(text: str) -> bool:
 
 
 def _holds(text: str, stems: tuple[str, ...]) -> bool:
-    for stem in stems:
+    for stem in stems:  # noqa: SIM110 - a generator would cost more than the search
         if stem in text:
             return True
     return False

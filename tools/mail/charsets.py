@@ -6,23 +6,60 @@ import codecs
 import re
 
 _ALIASES = {
-    "utf8": "utf-8", "unicode-1-1-utf-7": "utf-7", "ascii": "us-ascii", "ansi_x3.4-1968": "us-ascii", "iso-8859-8-i": "iso-8859-8",
-    "iso-8859-8-e": "iso-8859-8", "iso-8859-6-i": "iso-8859-6", "gb2312": "gb18030", "gbk": "gb18030", "x-gbk": "gb18030", "cn-gb": "gb18030",
-    "ks_c_5601-1987": "cp949", "ksc5601": "cp949", "euc-kr": "cp949", "x-windows-949": "cp949", "x-sjis": "cp932", "shift_jis": "cp932",
-    "shift-jis": "cp932", "windows-31j": "cp932", "x-euc-jp": "euc-jp", "big5": "big5hkscs", "x-mac-roman": "mac-roman", "macintosh": "mac-roman",
-    "iso-8859-1": "cp1252", "latin1": "cp1252", "latin-1": "cp1252", "iso8859-1": "cp1252", "iso-8859-9": "cp1254", "iso-8859-11": "cp874",
-    "tis-620": "cp874", "x-cp1252": "cp1252", "ansi": "cp1252", "x-ansi": "cp1252", "iso-10646-ucs-2": "utf-16", "ucs-2": "utf-16", "unicode": "utf-16",
+    "utf8": "utf-8",
+    "unicode-1-1-utf-7": "utf-7",
+    "ascii": "us-ascii",
+    "ansi_x3.4-1968": "us-ascii",
+    "iso-8859-8-i": "iso-8859-8",
+    "iso-8859-8-e": "iso-8859-8",
+    "iso-8859-6-i": "iso-8859-6",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "x-gbk": "gb18030",
+    "cn-gb": "gb18030",
+    "ks_c_5601-1987": "cp949",
+    "ksc5601": "cp949",
+    "euc-kr": "cp949",
+    "x-windows-949": "cp949",
+    "x-sjis": "cp932",
+    "shift_jis": "cp932",
+    "shift-jis": "cp932",
+    "windows-31j": "cp932",
+    "x-euc-jp": "euc-jp",
+    "big5": "big5hkscs",
+    "x-mac-roman": "mac-roman",
+    "macintosh": "mac-roman",
+    "iso-8859-1": "cp1252",
+    "latin1": "cp1252",
+    "latin-1": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso-8859-9": "cp1254",
+    "iso-8859-11": "cp874",
+    "tis-620": "cp874",
+    "x-cp1252": "cp1252",
+    "ansi": "cp1252",
+    "x-ansi": "cp1252",
+    "iso-10646-ucs-2": "utf-16",
+    "ucs-2": "utf-16",
+    "unicode": "utf-16",
 }
 # Codecs for other things than mail text (escapes, IDNA, compression) are quadratic, unsafe or no text at all.
-_KNOWN = re.compile(r"^(?:utf[-_]?(?:7|8|16|32)|us-ascii|iso[-_]?(?:8859|2022)|cp\d|windows-?\d|koi8|gb|big5|euc|mac[-_]|hz|johab|ptcp|kz1048|viscii)", re.IGNORECASE)
-_UNDECIDED = frozenset(("", "us-ascii", "x-unknown", "unknown", "unknown-8bit", "x-user-defined", "default", "binary", "8bit", "none"))
+_KNOWN = re.compile(
+    r"^(?:utf[-_]?(?:7|8|16|32)|us-ascii|iso[-_]?(?:8859|2022)|cp\d|windows-?\d|koi8|gb|big5|euc|mac[-_]|hz|johab|ptcp|kz1048|viscii)",
+    re.IGNORECASE,
+)
+_UNDECIDED = frozenset(
+    ("", "us-ascii", "x-unknown", "unknown", "unknown-8bit", "x-user-defined", "default", "binary", "8bit", "none")
+)
 _WORD = re.compile(r"=\?([A-Za-z0-9_.:\-]{1,40})(?:\*[A-Za-z\-]{0,20})?\?([BbQq])\?([^?\n]{0,2000}|[^\n]{0,400}?)\?=")
 _BETWEEN = re.compile(r"(\?=)[ \t\r\n]+(?==\?[A-Za-z0-9_.:\-]{1,40}(?:\*[A-Za-z\-]{0,20})?\?[BbQq]\?)")
 
 
 def decode(data: bytes, charset: str = "") -> tuple[str, bool]:
     """Return the text, and whether it is what the charset promised (False: something had to be guessed or replaced)."""
-    if data.isascii() and not charset.lower().startswith(("iso-2022", "utf-7", "utf-16", "utf-32", "hz", "unicode", "ucs")):
+    if data.isascii() and not charset.lower().startswith(
+        ("iso-2022", "utf-7", "utf-16", "utf-32", "hz", "unicode", "ucs")
+    ):
         return data.decode("ascii"), True
     name = charset.strip(" \"'").lower()
     if name in _UNDECIDED:

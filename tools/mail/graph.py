@@ -12,12 +12,27 @@ from tools.mail.rfc822 import KEPT_HEADERS
 MAX_NESTING = 6
 Json = dict[str, Any]
 
-_TELLING = ("internetMessageId", "receivedDateTime", "sentDateTime", "toRecipients", "bodyPreview", "internetMessageHeaders", "conversationIndex")
+_TELLING = (
+    "internetMessageId",
+    "receivedDateTime",
+    "sentDateTime",
+    "toRecipients",
+    "bodyPreview",
+    "internetMessageHeaders",
+    "conversationIndex",
+)
 _WRAPS = ("message", "json", "item", "resourceData", "body", "data", "response", "payload")
 _LISTS = ("value", "messages", "responses", "items")
 _KEPT = frozenset(KEPT_HEADERS)
-_OTHER_KINDS = {"attendees": "calendar event", "organizer": "calendar event", "emailAddresses": "contact", "contentBytes": "attachment",
-                "displayName": "folder, contact or calendar", "changeType": "change notification", "actions": "mail rule"}
+_OTHER_KINDS = {
+    "attendees": "calendar event",
+    "organizer": "calendar event",
+    "emailAddresses": "contact",
+    "contentBytes": "attachment",
+    "displayName": "folder, contact or calendar",
+    "changeType": "change notification",
+    "actions": "mail rule",
+}
 
 
 def messages_of(document: Any, depth: int = 0) -> Iterator[Json | Unreadable]:
@@ -61,7 +76,9 @@ def is_message(document: Json) -> bool:
         return False
     if any(name in document for name in _TELLING):
         return True
-    return "subject" in document and ("sender" in document or "from" in document or isinstance(document.get("body"), dict))
+    return "subject" in document and (
+        "sender" in document or "from" in document or isinstance(document.get("body"), dict)
+    )
 
 
 def _what(document: Json) -> str:
@@ -153,7 +170,12 @@ def _read_state(mail: Mail, document: Json) -> None:
     kind = _string(document, "@odata.type").lower()
     meeting = _string(document, "meetingMessageType")
     if "eventmessage" in kind or (meeting and meeting != "none"):
-        mail.calendar_method = {"meetingCancelled": "CANCEL", "meetingRequest": "REQUEST", "none": "PUBLISH", "": "PUBLISH"}.get(meeting, "REPLY")
+        mail.calendar_method = {
+            "meetingCancelled": "CANCEL",
+            "meetingRequest": "REQUEST",
+            "none": "PUBLISH",
+            "": "PUBLISH",
+        }.get(meeting, "REPLY")
 
 
 def _read_headers(mail: Mail, headers: Any) -> None:
@@ -183,8 +205,13 @@ def _read_attachments(mail: Mail, attachments: Any) -> None:
         part = cast("Json", item)
         size = part.get("size")
         mail.attachments.append(
-            Attachment(_string(part, "name")[:500], _string(part, "contentType")[:200], size if isinstance(size, int) and 0 <= size < 1 << 53 else 0,
-                       _string(part, "contentId")[:500], part.get("isInline") is True)
+            Attachment(
+                _string(part, "name")[:500],
+                _string(part, "contentType")[:200],
+                size if isinstance(size, int) and 0 <= size < 1 << 53 else 0,
+                _string(part, "contentId")[:500],
+                part.get("isInline") is True,
+            )
         )
 
 

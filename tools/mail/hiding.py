@@ -5,10 +5,44 @@ from functools import lru_cache
 from typing import Any, Self
 
 _SUSPECT = (
-    "hidden", "display:none", "visibility:collapse", "opacity:0", "opacity:.0", "mso-hide", "font-size:0", "font-size:1p",
-    "font-size:.", "font-size:1.", "font:", "height:0", "height:1px", "width:0", "indent:-", "left:-", "top:-", "right:-",
-    "bottom:-", "clip", "scale(0", "color:#f", "color:#e", "color:white", "color:snow", "color:ivory", "color:ghost",
-    "color:floral", "transparent", "rgba(", "color:rgb(", "hsl", "background", "/*", "\\", "&#", "&colon", "&lpar",
+    "hidden",
+    "display:none",
+    "visibility:collapse",
+    "opacity:0",
+    "opacity:.0",
+    "mso-hide",
+    "font-size:0",
+    "font-size:1p",
+    "font-size:.",
+    "font-size:1.",
+    "font:",
+    "height:0",
+    "height:1px",
+    "width:0",
+    "indent:-",
+    "left:-",
+    "top:-",
+    "right:-",
+    "bottom:-",
+    "clip",
+    "scale(0",
+    "color:#f",
+    "color:#e",
+    "color:white",
+    "color:snow",
+    "color:ivory",
+    "color:ghost",
+    "color:floral",
+    "transparent",
+    "rgba(",
+    "color:rgb(",
+    "hsl",
+    "background",
+    "/*",
+    "\\",
+    "&#",
+    "&colon",
+    "&lpar",
 )
 _STYLES = re.compile(r"""style\s*=\s*("[^"]*"?|'[^']*'?|[^\s>]+)""")
 _STYLE_BLOCK = re.compile(r"<style\b[^>]*>(.*?)(?:</style|\Z)", re.DOTALL)
@@ -21,7 +55,10 @@ _GONE = re.compile(
     r"clip\s*:\s*rect\(\s*0[a-z]*[\s,]+0[a-z]*[\s,]+0|clip-path\s*:\s*inset\(\s*(?:50|100)%|transform\s*:\s*[^;]{0,40}scale\(\s*0\s*[,)]",
     re.IGNORECASE,
 )
-_FONT = re.compile(r"(?:^|[;\s])font(?:-size)?\s*:\s*(?:[^;]{0,60}?\s)?(\d*\.?\d+)(px|pt|em|rem|%|ex|ch|vw|vh)?\s*(?:[;!/\s]|$)", re.IGNORECASE)
+_FONT = re.compile(
+    r"(?:^|[;\s])font(?:-size)?\s*:\s*(?:[^;]{0,60}?\s)?(\d*\.?\d+)(px|pt|em|rem|%|ex|ch|vw|vh)?\s*(?:[;!/\s]|$)",
+    re.IGNORECASE,
+)
 _UNREADABLE = {"px": 1.5, "pt": 1.2, "em": 0.1, "rem": 0.1, "%": 10.0, "ex": 0.2, "ch": 0.2, "vw": 0.1, "vh": 0.1}
 _COLLAPSED = re.compile(r"(?:^|;|\s)(?:max-)?(?:height|width)\s*:\s*0*[01]?(?:px|pt|em|%)?\s*(?:;|!|$)", re.IGNORECASE)
 _CLIPPED = re.compile(r"overflow\s*:\s*hidden", re.IGNORECASE)
@@ -29,8 +66,15 @@ _COLOR = re.compile(r"(?:^|;)\s*color\s*:\s*([^;!]{1,60})", re.IGNORECASE)
 _BACKGROUND = re.compile(r"background(?:-color)?\s*:\s*([^;!]{1,120})", re.IGNORECASE)
 _HEX = re.compile(r"#([0-9a-f]{8}|[0-9a-f]{6}|[0-9a-f]{3,4})\b", re.IGNORECASE)
 _RGB = re.compile(r"rgba?\(\s*(\d{1,3})[\s,]+(\d{1,3})[\s,]+(\d{1,3})(?:[\s,/]+([\d.]+%?))?", re.IGNORECASE)
-_NAMED = {"white": (255, 255, 255), "snow": (255, 250, 250), "ivory": (255, 255, 240), "ghostwhite": (248, 248, 255),
-          "whitesmoke": (245, 245, 245), "floralwhite": (255, 250, 240), "black": (0, 0, 0)}
+_NAMED = {
+    "white": (255, 255, 255),
+    "snow": (255, 250, 250),
+    "ivory": (255, 255, 240),
+    "ghostwhite": (248, 248, 255),
+    "whitesmoke": (245, 245, 245),
+    "floralwhite": (255, 250, 240),
+    "black": (0, 0, 0),
+}
 _NAME = re.compile(r"\b(white|snow|ivory|ghostwhite|whitesmoke|floralwhite|black)\b", re.IGNORECASE)
 _ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 _CACHED = 400
@@ -58,7 +102,11 @@ class Hiding:
         """Return the document's hiding rules, or None when nothing in it can hide text."""
         lowered = html.lower()
         sheets = _STYLE_BLOCK.findall(lowered[:1_000_000]) if "<style" in lowered else []
-        names = {name for sheet in sheets for name in (_cached_names(sheet) if len(sheet) < _LONG_SHEET else _hiding_names(sheet))}
+        names = {
+            name
+            for sheet in sheets
+            for name in (_cached_names(sheet) if len(sheet) < _LONG_SHEET else _hiding_names(sheet))
+        }
         styles = "".join("".join(set(_STYLES.findall(lowered))).split())
         attributes = " hidden" in lowered or "\nhidden" in lowered or "<font" in lowered or "bgcolor" in lowered
         if not names and not attributes and not _is_suspect(styles):
@@ -91,7 +139,7 @@ class Hiding:
 
 
 def _is_suspect(styles: str) -> bool:
-    for word in _SUSPECT:
+    for word in _SUSPECT:  # noqa: SIM110 - a generator would cost more than the search
         if word in styles:
             return True
     return False

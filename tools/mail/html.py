@@ -29,31 +29,119 @@ _TAG_TOO_LONG = re.compile(r"<[a-zA-Z][^<>]{8000}")
 _DATA = re.compile(r"data:[^\"'\s<>]{200,}")
 
 _BLOCKS = frozenset(
-    "address article aside blockquote center dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5"
-    " h6 header hr li main nav ol p pre section table tr ul summary".split()
+    [
+        "address",
+        "article",
+        "aside",
+        "blockquote",
+        "center",
+        "dd",
+        "details",
+        "div",
+        "dl",
+        "dt",
+        "fieldset",
+        "figcaption",
+        "figure",
+        "footer",
+        "form",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "header",
+        "hr",
+        "li",
+        "main",
+        "nav",
+        "ol",
+        "p",
+        "pre",
+        "section",
+        "table",
+        "tr",
+        "ul",
+        "summary",
+    ]
 )
 _SPACED = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6"))
 _CELLS = frozenset(("td", "th"))
+_ROOTS = frozenset(("body", "html"))
 _MARKED = _BLOCKS | _CELLS | {"br"}
 _UNSEEN = frozenset(
-    "head script style title template noframes object applet iframe select datalist audio video canvas map svg math"
-    " -comment -doctype".split()
+    [
+        "head",
+        "script",
+        "style",
+        "title",
+        "template",
+        "noframes",
+        "object",
+        "applet",
+        "iframe",
+        "select",
+        "datalist",
+        "audio",
+        "video",
+        "canvas",
+        "map",
+        "svg",
+        "math",
+        "-comment",
+        "-doctype",
+    ]
 )
 _NO_MARGIN = re.compile(r"margin(?:-top)?\s*:\s*0|margin-bottom\s*:\s*0", re.IGNORECASE)
 _CUES = (
-    "gmail_quote", "divRplyFwdMsg", "appendonsend", "yahoo_quoted", "OLK_SRC_BODY_SECTION", "protonmail_quote",
-    "zmail_extra", "tutanota_quote", "mailru_quote", "ms-outlook-mobile-reference-message",
+    "gmail_quote",
+    "divRplyFwdMsg",
+    "appendonsend",
+    "yahoo_quoted",
+    "OLK_SRC_BODY_SECTION",
+    "protonmail_quote",
+    "zmail_extra",
+    "tutanota_quote",
+    "mailru_quote",
+    "ms-outlook-mobile-reference-message",
 )
 _TAGS = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*>")
 _ANY_TAG = re.compile(r"<(?:br|/?(?:p|div|tr|li|h[1-6]|table|blockquote))\b[^<>]*>", re.IGNORECASE)
-_MARKUP = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style|head)\b.*?(?:</\1\s*>|\Z)|</?[a-zA-Z!?][^<>]*>", re.IGNORECASE | re.DOTALL)
-_UNNESTED = frozenset("p li td tr th dt dd option br hr img input meta link area base col wbr".split())
+_MARKUP = re.compile(
+    r"<!--.*?(?:-->|\Z)|<(script|style|head)\b.*?(?:</\1\s*>|\Z)|</?[a-zA-Z!?][^<>]*>", re.IGNORECASE | re.DOTALL
+)
+_UNNESTED = frozenset(
+    [
+        "p",
+        "li",
+        "td",
+        "tr",
+        "th",
+        "dt",
+        "dd",
+        "option",
+        "br",
+        "hr",
+        "img",
+        "input",
+        "meta",
+        "link",
+        "area",
+        "base",
+        "col",
+        "wbr",
+    ]
+)
 _SOFTS = re.compile("\x1f{2,}")
 _SPACES = re.compile(" {2,}")
 _ODD_SPACES = "\n\t\r\f\xa0"
 _GAPS = re.compile("\n{3,}")
 _MAX_QUOTES = 50
-_LOOKS_LIKE = re.compile(r"<(?:html|body|div|p|br|table|span|a|b|i|font|blockquote|!doctype|meta|head|ul|ol|h[1-6])\b[^<>]{0,2000}>", re.IGNORECASE)
+_LOOKS_LIKE = re.compile(
+    r"<(?:html|body|div|p|br|table|span|a|b|i|font|blockquote|!doctype|meta|head|ul|ol|h[1-6])\b[^<>]{0,2000}>",
+    re.IGNORECASE,
+)
 
 
 def looks_like_html(text: str) -> bool:
@@ -142,7 +230,7 @@ class _Walk:
             while following is None:
                 node = node.parent
                 tag = node.tag
-                if tag == "body" or tag == "html":
+                if tag in _ROOTS:
                     return self.pieces
                 if tag in _BLOCKS:
                     self.leave(node, tag)
@@ -223,15 +311,10 @@ def _quoted(text: str) -> str:
     out: list[str] = []
     depth = 0
     for line in text.split("\n"):
-        if _OPEN in line:
-            depth = min(depth + line.count(_OPEN), _MAX_QUOTES)
-            line = line.replace(_OPEN, "")
-            if not line:
-                continue
-        closed = line.count(_CLOSE)
-        if closed:
-            line = line.replace(_CLOSE, "")
-        if line or not closed:
-            out.append("> " * depth + line)
+        opened, closed = line.count(_OPEN), line.count(_CLOSE)
+        shown = line.replace(_OPEN, "").replace(_CLOSE, "") if opened or closed else line
+        depth = min(depth + opened, _MAX_QUOTES)
+        if shown or not (opened or closed):
+            out.append("> " * depth + shown)
         depth = max(0, depth - closed)
     return "\n".join(out)

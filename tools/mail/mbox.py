@@ -41,7 +41,9 @@ def read(file: BinaryIO, offset: int = 0) -> Iterator[Piece]:
         searched = max(begin, len(buffer) - _MARGIN)
         if len(buffer) - begin > MAX_MESSAGE:
             surplus = len(buffer) - begin - MAX_MESSAGE // 2
-            buffer = buffer[: begin + MAX_MESSAGE // 2 - _MARGIN] + buffer[begin + MAX_MESSAGE // 2 + surplus - _MARGIN :]
+            buffer = (
+                buffer[: begin + MAX_MESSAGE // 2 - _MARGIN] + buffer[begin + MAX_MESSAGE // 2 + surplus - _MARGIN :]
+            )
             dropped, base, searched = dropped + surplus, base + surplus, begin + MAX_MESSAGE // 2 - _MARGIN
     while (border := _border(buffer, searched, len(buffer))) >= 0:
         yield _piece(base + begin, base + border, buffer[begin:border], dropped)

@@ -31,7 +31,10 @@ _FORWARD_SUBJECT = re.compile(
     r"^\s*(?:\[[^\]]{1,40}\]\s*)?(?:fwd?|wg|tr|rv|enc|i|inoltra|doorst|fs|vb|vs|pd|vl|továbbítás|转发|轉寄|転送|전달)\s*[:：]",
     re.IGNORECASE,
 )
-_REPLY_SUBJECT = re.compile(r"^\s*(?:\[[^\]]{1,40}\]\s*)?(?:re|aw|antw|sv|odp|rif|ref|res|vá|ynt|答复|回复|回覆|返信|답장)\s*(?:\[\d+\])?\s*[:：]", re.IGNORECASE)
+_REPLY_SUBJECT = re.compile(
+    r"^\s*(?:\[[^\]]{1,40}\]\s*)?(?:re|aw|antw|sv|odp|rif|ref|res|vá|ynt|答复|回复|回覆|返信|답장)\s*(?:\[\d+\])?\s*[:：]",
+    re.IGNORECASE,
+)
 _CONTINUED = re.compile(r"[^\s.!?:;,]$")
 
 
@@ -145,7 +148,11 @@ class _Marked:
 
     def _attribution_end(self, index: int) -> int:
         line = self.lines[index]
-        if self.attempts >= MAX_ATTEMPTS or not _DIGIT.search(line) or not attributions.may_be_attribution(self.lines, index):
+        if (
+            self.attempts >= MAX_ATTEMPTS
+            or not _DIGIT.search(line)
+            or not attributions.may_be_attribution(self.lines, index)
+        ):
             return 0
         shared = attributions.shared_start(line)
         if shared > 0:
@@ -161,7 +168,18 @@ class _Marked:
 class _Parts:
     """The mail's own lines and its history, as one pass over the marks sorts them."""
 
-    __slots__ = ("forwarded", "in_history", "lines", "marked", "marks", "own", "pieces", "prefixed", "quoted", "subject")
+    __slots__ = (
+        "forwarded",
+        "in_history",
+        "lines",
+        "marked",
+        "marks",
+        "own",
+        "pieces",
+        "prefixed",
+        "quoted",
+        "subject",
+    )
 
     def __init__(self, marked: _Marked, subject: str) -> None:
         self.marked = marked

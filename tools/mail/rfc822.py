@@ -18,9 +18,26 @@ MAX_DEPTH = 20
 MAX_TEXT = 8_000_000
 MAX_HEADER_BYTES = 1_000_000
 KEPT_HEADERS = (
-    "auto-submitted", "precedence", "list-id", "list-unsubscribe", "list-post", "x-autoreply", "x-autorespond", "x-auto-response-suppress",
-    "return-path", "feedback-id", "x-campaign-id", "x-mailer", "x-ms-exchange-generated-message-source", "content-type", "x-failed-recipients",
-    "x-microsoft-antispam-message-info", "x-meeting-id", "sender", "reply-to", "delivered-to",
+    "auto-submitted",
+    "precedence",
+    "list-id",
+    "list-unsubscribe",
+    "list-post",
+    "x-autoreply",
+    "x-autorespond",
+    "x-auto-response-suppress",
+    "return-path",
+    "feedback-id",
+    "x-campaign-id",
+    "x-mailer",
+    "x-ms-exchange-generated-message-source",
+    "content-type",
+    "x-failed-recipients",
+    "x-microsoft-antispam-message-info",
+    "x-meeting-id",
+    "sender",
+    "reply-to",
+    "delivered-to",
 )
 _KEPT = frozenset(KEPT_HEADERS) - {"x-microsoft-antispam-message-info"}
 _FOLD = re.compile(r"\n[ \t]+")
@@ -29,7 +46,16 @@ _PARAMETER = re.compile(r";\s*([\w!#$&+\-^`.*%']{1,80})\s*=\s*(?:\"((?:[^\"\\]|\
 _MESSAGE_ID = re.compile(r"<([^<>\s]{1,900})>")
 _TOKEN_ID = re.compile(r"[^\s<>,;\"]{1,400}@[^\s<>,;\"]{1,400}")
 _METHOD = re.compile(rb"^METHOD:\s*([A-Za-z]{1,20})", re.MULTILINE | re.IGNORECASE)
-_PRIORITIES = {"1": "high", "2": "high", "high": "high", "urgent": "high", "4": "low", "5": "low", "low": "low", "non-urgent": "low"}
+_PRIORITIES = {
+    "1": "high",
+    "2": "high",
+    "high": "high",
+    "urgent": "high",
+    "4": "low",
+    "5": "low",
+    "low": "low",
+    "non-urgent": "low",
+}
 
 Headers = dict[str, list[str]]
 
@@ -158,7 +184,9 @@ def _content(headers: Headers, name: str) -> tuple[str, dict[str, str]]:
             continue
         base, _, rest = key.partition("*")
         number = rest.rstrip("*")
-        pieces.setdefault(base, []).append((int(number) if number.isdigit() else 0, rest == "" or rest.endswith("*"), text))
+        pieces.setdefault(base, []).append(
+            (int(number) if number.isdigit() else 0, rest == "" or rest.endswith("*"), text)
+        )
     for base, parts in pieces.items():
         plain[base] = _extended(sorted(parts))
     return kind.strip().lower(), plain
@@ -168,9 +196,10 @@ def _extended(parts: list[tuple[int, bool, str]]) -> str:
     charset = ""
     data = b""
     for place, (_, encoded, text) in enumerate(parts):
+        value = text
         if encoded and place == 0 and text.count("'") >= 2:
-            charset, _, text = text.split("'", 2)
-        data += unquote_to_bytes(text) if encoded else text.encode("utf-8", "replace")
+            charset, _, value = text.split("'", 2)
+        data += unquote_to_bytes(value) if encoded else value.encode("utf-8", "replace")
     return charsets.decode(data, charset or "utf-8")[0]
 
 
@@ -221,15 +250,26 @@ class _Parts:
         if kind == "text/calendar" and not self.mail.calendar_method:
             method = parameters.get("method", "").upper() or _method(_decoded(body[:100_000], encoding, self._trouble))
             self.mail.calendar_method = method or "PUBLISH"
-        is_text = kind in ("text/plain", "text/html", "text", "text/enriched") or (kind.startswith("text/") and not name and kind != "text/calendar")
-        if is_text and disposition != "attachment" and not (name and kind != "text/html" and disposition != "inline" and self.plain):
+        is_text = kind in ("text/plain", "text/html", "text", "text/enriched") or (
+            kind.startswith("text/") and not name and kind != "text/calendar"
+        )
+        if (
+            is_text
+            and disposition != "attachment"
+            and not (name and kind != "text/html" and disposition != "inline" and self.plain)
+        ):
             text = self._text(_decoded(body[:MAX_TEXT], encoding, self._trouble), parameters.get("charset", ""))
             (self.html if kind == "text/html" else self.plain).append(text)
             return
         content_id = headers.get("content-id", ("",))[0].strip("<> ")
         self.mail.attachments.append(
-            Attachment(storable(name)[:500] or _default_name(kind, body), kind[:200], _size(body, encoding), storable(content_id)[:500],
-                       disposition == "inline" or (bool(content_id) and disposition != "attachment"))
+            Attachment(
+                storable(name)[:500] or _default_name(kind, body),
+                kind[:200],
+                _size(body, encoding),
+                storable(content_id)[:500],
+                disposition == "inline" or (bool(content_id) and disposition != "attachment"),
+            )
         )
 
     def _text(self, data: bytes, charset: str) -> str:

@@ -33,9 +33,43 @@ _MOBILE_WORD = re.compile(
     re.IGNORECASE,
 )
 _MOBILE_STEMS = (
-    "sent", "gesend", "geschickt", "verschickt", "envoy", "expédi", "télécharg", "provenance", "envia", "inviat", "verstuurd", "verzonden", "skicka", "hanki",
-    "lähetetty", "wysłan", "отправлено", "надіслано", "odesl", "odosl", "outlook", "written", "posted", "get ", "download", "try ", "发自", "发送", "寄自", "發自", "來自", "傳送",
-    "送信", "에서", "gönderildi", "device", "phone",
+    "sent",
+    "gesend",
+    "geschickt",
+    "verschickt",
+    "envoy",
+    "expédi",
+    "télécharg",
+    "provenance",
+    "envia",
+    "inviat",
+    "verstuurd",
+    "verzonden",
+    "skicka",
+    "hanki",
+    "lähetetty",
+    "wysłan",
+    "отправлено",
+    "надіслано",
+    "odesl",
+    "odosl",
+    "outlook",
+    "written",
+    "posted",
+    "get ",
+    "download",
+    "try ",
+    "发自",
+    "发送",
+    "寄自",
+    "發自",
+    "來自",
+    "傳送",
+    "送信",
+    "에서",
+    "gönderildi",
+    "device",
+    "phone",
 )
 _CLOSING = re.compile(
     r"^\W{0,3}(?:(?:with |my |very |kind |best |warm |warmest |many |all (?:the|my) )*(?:regards|wishes|thanks|best)|cheers|sincerely(?: yours)?|yours(?: (?:sincerely|faithfully|truly))?|"
@@ -136,7 +170,9 @@ def _ruled_card(lines: list[str], cut: int) -> int:
         line = lines[index][:200]
         if below and line[:1] in " \t_-=*" and _LONG_RULE.match(line):
             facts = sum(bool(_CARD.search(other)) for other in below)
-            told = any(_POSTSCRIPT.match(other) or _ENDS_SENTENCE.search(other) and len(other) > 60 for other in below)
+            told = any(
+                _POSTSCRIPT.match(other) or (_ENDS_SENTENCE.search(other) and len(other) > 60) for other in below
+            )
             return index if facts >= 2 and facts * 3 >= len(below) and not told else cut
         if line.strip():
             below.append(line)

@@ -24,6 +24,7 @@ _MAILDIR = frozenset(("cur", "new"))
 _SUFFIXES = frozenset((".mbox", ".mbx", ".eml", ".json", ".jsonl", ".ndjson", ".msg", ".emlx"))
 _HEADER = re.compile(rb"^[!-9;-~]{1,80}:")
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|"|[{}\[\]]', re.DOTALL)
+_OPENERS, _CLOSERS = frozenset((b"[", b"{")), frozenset((b"]", b"}"))
 _LIST_KEYS = frozenset((b'"value"', b'"messages"', b'"responses"', b'"items"'))
 
 
@@ -200,7 +201,9 @@ def _loads(text: bytes) -> Any:
         return None
 
 
-def _from_documents(found: Iterator[graph.Json | Unreadable], name: str, offset: int, line: Place | None = None) -> Iterator[Item]:
+def _from_documents(
+    found: Iterator[graph.Json | Unreadable], name: str, offset: int, line: Place | None = None
+) -> Iterator[Item]:
     """Yield the messages of one document; the place counts them, unless the document is a line of its own."""
     for count, document in enumerate(found):
         start, after = (Place(name, offset + count), line) if line else (Place(name, count), Place(name, count + 1))
@@ -277,13 +280,13 @@ def _objects(stream: BinaryIO) -> Iterator[bytes]:
             if mark == b'"':
                 break
             position = token.end()
-            if mark == b"[" or mark == b"{":
+            if mark in _OPENERS:
                 depth += 1
                 if mark == b"[" and listed < 0 and (depth == 1 or (depth == 2 and key in _LIST_KEYS)):
                     listed = depth
                 elif mark == b"{" and depth == listed + 1 and begin < 0:
                     begin = token.start()
-            elif mark == b"]" or mark == b"}":
+            elif mark in _CLOSERS:
                 if depth == listed + 1 and begin >= 0:
                     yield buffer[begin:position]
                     begin = -1

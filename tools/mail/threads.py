@@ -32,7 +32,12 @@ def keys_of(mail: Mail, own: str) -> list[str]:
 def fingerprint(mail: Mail) -> str:
     """Return an id for a mail that has none, from what it says: the same mail gets the same one."""
     moment = mail.sent_at or mail.received_at
-    parts = [mail.provider_id, mail.sender.email if mail.sender else "", moment.isoformat() if moment else "", mail.subject]
+    parts = [
+        mail.provider_id,
+        mail.sender.email if mail.sender else "",
+        moment.isoformat() if moment else "",
+        mail.subject,
+    ]
     parts += [address.email for address in mail.to]
     parts += [mail.text or mail.html]
     parts += [f"{part.name}:{part.size}" for part in mail.attachments]
