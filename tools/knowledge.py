@@ -38,7 +38,7 @@ class KnowledgeSearchIn(In):
 
 
 class KnowledgeStateRow(Row):
-    """How much is remembered, and how much of it still waits for a vector."""
+    """How much is remembered, and how much still waits for a vector of the model that is to answer."""
 
     model: str | None
     dimensions: int | None
@@ -84,11 +84,14 @@ async def get_knowledge_state(tx: Tx) -> KnowledgeStateRow:
         SELECT a.model, a.dimensions, b.model AS building,
                (SELECT count(*) FROM knowledge_sources) AS sources,
                (SELECT count(*) FROM knowledge_chunks WHERE embedding_model = a.model) AS chunks,
-               (SELECT count(*) FROM knowledge_chunks WHERE embedding IS NULL AND attempts < %(attempts)s) AS pending,
-               (SELECT count(*) FROM knowledge_chunks WHERE embedding IS NULL AND attempts >= %(attempts)s) AS failed
+               count(*) FILTER (WHERE w.attempts < %(attempts)s) AS pending,
+               count(*) FILTER (WHERE w.attempts >= %(attempts)s) AS failed
           FROM (SELECT 1) AS always
           LEFT JOIN knowledge_models a ON a.state = 'answering'
           LEFT JOIN knowledge_models b ON b.state = 'building'
+          LEFT JOIN knowledge_chunks w
+            ON w.embedding IS NULL AND w.embedding_model = coalesce(b.model, a.model)
+         GROUP BY a.model, a.dimensions, b.model
         """,
         attempts=vectors.ATTEMPTS,
     )
@@ -212,16 +215,17 @@ _notes = _collector(f"""
        FOR NO KEY UPDATE OF n SKIP LOCKED
     """)
 
-# Without an audience a company's or contact's summary is for everybody, a deal's for the owner of the deal.
+# A summary without an audience is made of everybody's mail, for those who may read all of it anyway: only a rep's own
+# summaries are remembered, for that rep.
 _summaries = _collector(f"""
     SELECT 'summary' AS source_type, s0.id AS source_id, replace(s0.summary_type, '_', ' ') AS title,
            s0.summary_text AS text, coalesce(s0.company_id, d.company_id, k.company_id) AS company_id, s0.contact_id,
-           s0.deal_id, coalesce(s0.audience_id, d.owner_id) AS owner_user_id, s0.generated_at AS occurred_at,
+           s0.deal_id, s0.audience_id AS owner_user_id, s0.generated_at AS occurred_at,
            s0.generated_at AS as_of
       FROM ai_summaries s0
       LEFT JOIN deals d ON d.id = s0.deal_id
       LEFT JOIN contacts k ON k.id = s0.contact_id
-     WHERE (s0.deal_id IS NULL OR s0.audience_id IS NOT NULL OR d.owner_id IS NOT NULL)
+     WHERE s0.audience_id IS NOT NULL
        AND {_STALE.format(type="summary", id="s0.id", as_of="s0.generated_at")}
      LIMIT %(limit)s
        FOR NO KEY UPDATE OF s0 SKIP LOCKED

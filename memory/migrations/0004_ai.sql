@@ -148,7 +148,8 @@ CREATE TABLE ai_summaries (
     deal_id         uuid REFERENCES deals ON DELETE CASCADE,
     company_id      uuid REFERENCES companies ON DELETE CASCADE,
     contact_id      uuid REFERENCES contacts ON DELETE CASCADE,
-    -- What the reader may see decides what a summary may say: null is for everybody, a user id for that person alone.
+    -- What the reader may see decides what a summary may say: null is made of everything, for managers; a user id is that
+    -- rep's own.
     audience_id     uuid REFERENCES users ON DELETE CASCADE,
     summary_type    text NOT NULL CHECK (summary_type IN ('deal_overview', 'deal_status', 'company_overview', 'contact_overview',
                         'relationship_summary', 'engagement_summary')),

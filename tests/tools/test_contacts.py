@@ -146,9 +146,11 @@ class TestAccountMemory:
         )
 
     async def test_refuses_a_text_where_an_object_belongs(self, tx: Tx, given: Any) -> None:
+        rep, acme = await given.user(), await given.company()
         with pytest.raises(ValueMismatch):
-            body = UpdateMemoryIn(field="objections_encountered", value="too dear")
-            await account_memory.update_memory(tx, await given.user(), (await given.company()).id, body)
+            await account_memory.update_memory(
+                tx, rep, acme.id, UpdateMemoryIn(field="objections_encountered", value="too dear")
+            )
 
     async def test_nothing_is_written_by_reading(self, tx: Tx, given: Any) -> None:
         acme = await given.company()

@@ -9,7 +9,7 @@ from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import Conflict, Invalid
 from memory.rows import In, Row
-from tools import companies, names, workspace
+from tools import companies, knowledge, names, workspace
 from tools.communications.notes import record_note
 from tools.communications.rows import Named, Subject, get_subject
 
@@ -168,10 +168,7 @@ async def exclude(tx: Tx, caller: Caller, communication_id: UUID, body: ExcludeI
         user_id=caller.user_id,
         reason=body.reason,
     )
-    await tx.run(
-        "DELETE FROM knowledge_chunks WHERE source_type IN ('communication', 'email_reply') AND source_id = %(communication_id)s",
-        communication_id=communication_id,
-    )
+    await knowledge.forget_source(tx, "communication", communication_id)
     return ExcludedOut(excluded=True)
 
 
