@@ -4,17 +4,18 @@ One run in one worker: the graph step by step, its events in batches, the lease 
     beat  ─┬─ every second: write what was noted ── every third of the lease: hold on
     drive ─┴─ step, checkpoint, step, checkpoint ... output
 
-Events of a step are written while the next one works, in one statement that also asks whether we still hold the run and
-whether somebody wants it cancelled.
+The events of a step are written together with its checkpoint, in one statement that also asks whether we still hold the
+run and whether somebody wants it cancelled; in a long step the beat writes them before.
 """
 
 import asyncio
 import importlib
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import structlog
 from pydantic import BaseModel, ValidationError
@@ -24,12 +25,14 @@ from agents.journal import Journal, Note
 from agents.kit import Context
 from agents.models import Door
 from agents.registry import AgentSpec
+from memory import journals
 from memory.callers import SYSTEM, Caller
 from memory.db import Database
 from memory.errors import Outage, Rendered
+from memory.journals import Batch, LeaseLost, NewEvent
 from memory.settings import Settings
 from tools import leases, runs
-from tools.leases import Ending, Lease, LeaseLost, NewEvent
+from tools.leases import Ending, Lease
 
 if TYPE_CHECKING:
     from langgraph.runtime import RunControl
@@ -177,7 +180,7 @@ class Execution:
                 self._journal.note("run.cancelled")
                 return await self._end(Ending(status="cancelled", tainted=self._journal.tainted))
             return await self._let_go("drained", refund=True)
-        self._fail_open_steps(failure)
+        self._fail_steps()
         if isinstance(failure, Outage) and self._patient and self._lease.attempts < leases.ATTEMPTS:
             return await self._let_go(failure.message, wait=RETRY_S * 2 ** (self._lease.attempts - 1))
         reason = self._reason(failure)
@@ -202,14 +205,14 @@ class Execution:
         """Give the run back, with a promise that somebody takes it up; `refund` when it was not the run's fault."""
         ending = Ending(status="queued", tainted=self._journal.tainted, refund=refund)
         self._journal.note("run.paused", reason=reason)
-        async with self._writing, self._host.db.transaction() as tx:
-            await leases.end_run(tx, self._lease.id, self._worker, self._written, self._taken(), ending)
+        async with self.writing() as batch, self._host.db.transaction() as tx:
+            await leases.end_run(tx, batch, ending)
             await runs.promise_execution(tx, self._lease.id, at=tx.now + timedelta(seconds=wait))
         return ending
 
     async def _end(self, ending: Ending) -> Ending:
-        async with self._writing, self._host.db.reading() as tx:
-            await leases.end_run(tx, self._lease.id, self._worker, self._written, self._taken(), ending)
+        async with self.writing() as batch, self._host.db.reading() as tx:
+            await leases.end_run(tx, batch, ending)
         return ending
 
     # Driving ------------------------------------------------------------------------------------------------------
@@ -232,7 +235,7 @@ class Execution:
     async def _steps(self, spec: AgentSpec[Any, Any], context: Context) -> None:
         from langgraph.runtime import RunControl
 
-        graph = await self._host.graph(spec)
+        graph, saver = await self._host.graph(spec), await self._host.saver()
         config = {"configurable": {"thread_id": str(self._lease.id)}, "recursion_limit": spec.recursion_limit}
         self._control = RunControl()
         if self._stopping:
@@ -245,13 +248,20 @@ class Execution:
             durability="sync",
             control=self._control,
         )
+        saver.accompany(self._lease.id, self)
+        try:
+            await self._follow(stream)
+        finally:
+            saver.leave(self._lease.id)
+
+    async def _follow(self, stream: AsyncIterator[tuple[str, dict[str, Any]]]) -> None:
         async for mode, part in stream:
             if mode == "values":
                 self._state = part
             elif "input" in part:
-                await self._begin_step(part)
+                self._begin_step(part)
             else:
-                self._finish_step(part)
+                self._finish_step(part["id"], "step.failed" if part.get("error") else "step.finished")
 
     async def _input(self, spec: AgentSpec[Any, Any], config: dict[str, Any]) -> dict[str, Any] | None:
         """Return the first state, or None to go on behind the checkpoint that a former attempt left."""
@@ -261,42 +271,48 @@ class Execution:
                 return None
         return dict(spec.input.model_validate(self._lease.input))
 
-    async def _begin_step(self, part: dict[str, Any]) -> None:
-        if not self._began and self._journal.notes:
-            await self._write()
+    def _begin_step(self, part: dict[str, Any]) -> None:
         self._began[part["id"]] = (part["name"], time.perf_counter())
         self._journal.note("step.started", step=part["name"])
 
-    def _finish_step(self, part: dict[str, Any]) -> None:
-        name, began = self._began.pop(part["id"], (part["name"], time.perf_counter()))
-        ms = round((time.perf_counter() - began) * 1000)
-        if part.get("error"):
-            self._journal.note("step.failed", step=name, ms=ms)
-        else:
-            self._journal.note("step.finished", step=name, ms=ms)
+    def _finish_step(self, task_id: str, kind: Literal["step.finished", "step.failed"]) -> None:
+        """Note that a task ended; LangGraph says so only after its checkpoint, so the checkpoint may have noted it."""
+        if task_id in self._began:
+            name, began = self._began.pop(task_id)
+            self._journal.note(kind, step=name, ms=round((time.perf_counter() - began) * 1000))
 
-    def _fail_open_steps(self, failure: Exception) -> None:
-        for name, began in self._began.values():
-            ms = round((time.perf_counter() - began) * 1000)
-            self._journal.note("step.failed", step=name, ms=ms, kind_of_failure=type(failure).__name__)
-        self._began.clear()
+    def _finish_steps(self) -> None:
+        for task_id in tuple(self._began):
+            self._finish_step(task_id, "step.finished")
+
+    def _fail_steps(self) -> None:
+        for task_id in tuple(self._began):
+            self._finish_step(task_id, "step.failed")
 
     # Holding ------------------------------------------------------------------------------------------------------
 
-    async def _write(self) -> None:
-        """Write what was noted; stop after this step when somebody wants that."""
+    @asynccontextmanager
+    async def writing(self, *, step_over: bool = False) -> AsyncIterator[Batch]:
+        """Give the events that are due, alone until they are written; take them back when that fails."""
         async with self._writing:
-            events = self._taken()
-            if not events:
-                return
-            async with self._host.db.reading() as tx:
-                wanted = await leases.append_events(tx, self._lease.id, self._worker, self._written, events)
-            self._written += len(events)
-        if wanted:
+            if step_over:
+                self._finish_steps()
+            notes = self._journal.take()
+            batch = Batch(self._lease.id, self._worker, self._written, [_event(note) for note in notes])
+            try:
+                yield batch
+            except BaseException:
+                self._journal.notes[:0] = notes
+                raise
+            self._written += len(notes)
+        if batch.cancelled:
             self.stop("cancelled")
 
-    def _taken(self) -> list[NewEvent]:
-        return [_event(note) for note in self._journal.take()]
+    async def _write(self) -> None:
+        """Write what was noted since the last checkpoint."""
+        if self._journal.notes:
+            async with self.writing() as batch, self._host.db.reading() as tx:
+                await journals.append(tx, batch)
 
     async def _beat(self) -> None:
         renewed = time.monotonic()

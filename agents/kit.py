@@ -81,7 +81,8 @@ class Context:
             if done is not None:
                 return done
             result = await write(tx)
-            await effects.keep(tx, f"{self.run_id}:{step}", result)
+            if result:
+                await effects.keep(tx, f"{self.run_id}:{step}", result)
             return result
 
     def read_source(self, kind: str, source_id: UUID, title: str = "", *, third_party: bool = False) -> None:

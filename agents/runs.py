@@ -16,7 +16,6 @@ from datetime import timedelta
 from typing import Any, Self, TypeVar
 from uuid import UUID
 
-import structlog
 from pydantic import BaseModel, ValidationError
 
 from agents import registry
@@ -33,7 +32,6 @@ from tools.leases import Ending
 from tools.runs import NewRun, RunRow
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 - what comes out
-log = structlog.get_logger(__name__)
 LEASE = timedelta(seconds=60)
 ROLES = ("rep", "manager", "admin")
 
@@ -125,8 +123,7 @@ async def perform(
 
     Raises what `start` raises, what the agent refuses, `RunFailed`, `RunCancelled`.
     """
-    run_id, value = await perform_run(engine, caller, agent, input, about=about)
-    log.debug("run_performed", run_id=str(run_id), agent=agent)
+    _, value = await perform_run(engine, caller, agent, input, about=about)
     return output.model_validate(value)
 
 
@@ -138,7 +135,7 @@ async def perform_run(
 
     Raises what `start` raises, what the agent refuses, `RunFailed`, `RunCancelled`.
     """
-    async with engine.db.transaction() as tx:
+    async with engine.db.reading() as tx:
         run, _ = await _create(tx, caller, agent, input, key=None, about=about)
     ending, failure = await _work(engine, run.id, patient=False)
     if isinstance(failure, Rendered):

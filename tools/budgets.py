@@ -3,6 +3,9 @@ Money for models: what may be spent, what is promised to calls under way, and wh
 
 A call reserves the most it can cost in every budget it counts against, all of them or none, and settles when it is
 over. Rows of `ai_spend` are always locked in the same order, and never longer than one statement.
+
+Neither waits for the disk: the next checkpoint or commit does, and a server that fails in between has lost a call under
+way, whose answer nobody has kept either.
 """
 
 from collections.abc import Sequence
@@ -157,7 +160,9 @@ async def _reserve(
              WHERE v.complete
             RETURNING id
         )
-        SELECT (SELECT id FROM noted) AS call_id, complete, fits, refused_by, share::float8 AS share FROM verdict
+        SELECT (SELECT id FROM noted) AS call_id, complete, fits, refused_by, share::float8 AS share,
+               set_config('synchronous_commit', 'off', true) AS unflushed
+          FROM verdict
         """,
         **call.columns(),
         **_columns(claims),
@@ -212,6 +217,7 @@ async def settle_call(tx: Tx, call_id: UUID, outcome: Outcome) -> None:
                spent_tokens = s.spent_tokens + %(input_tokens)s + %(output_tokens)s
           FROM locked l
          WHERE (s.scope, s.scope_id, s.period, s.period_start) = (l.scope, l.scope_id, l.period, l.period_start)
+        RETURNING set_config('synchronous_commit', 'off', true)
         """,
         call_id=call_id,
         **outcome.columns(),

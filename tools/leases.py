@@ -6,32 +6,18 @@ events of a run are numbered by whoever holds it.
 """
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from memory.callers import Role
 from memory.db import Json, Tx
+from memory.journals import Batch, LeaseLost
 from memory.rows import Row
 from tools.runs import Status, promise_execution
 
 ATTEMPTS = 5
 """How often a run is taken up before it counts as failed."""
-
-
-class LeaseLost(Exception):
-    """Somebody else works on this run now, or it is over."""
-
-
-class NewEvent(Row):
-    """An event to be written."""
-
-    kind: str
-    step: str | None = None
-    data: dict[str, Any] = {}
-    at: datetime
 
 
 class Lease(Row):
@@ -69,7 +55,7 @@ async def claim_run(tx: Tx, run_id: UUID, worker: str, lease: timedelta) -> Leas
     """
     Take the run up, or return None when it is over, or somebody holds it.
 
-    The run's row of the books is opened on the way.
+    The run's row of the books is opened on the way. This does not wait for the disk: the first checkpoint does.
     """
     return await tx.maybe(
         Lease,
@@ -86,7 +72,7 @@ async def claim_run(tx: Tx, run_id: UUID, worker: str, lease: timedelta) -> Leas
             SELECT 'run', id::text, 'day', date '1970-01-01' FROM taken ON CONFLICT DO NOTHING
         )
         SELECT t.id, t.agent, t.input, t.caller ->> 'kind' AS caller_kind, t.user_id, t.attempts, t.cancel_requested,
-               u.role, u.name, u.email, u.auth_id,
+               u.role, u.name, u.email, u.auth_id, set_config('synchronous_commit', 'off', true) AS unflushed,
                coalesce((SELECT max(seq) FROM agent_run_events WHERE run_id = %(run_id)s), 0) AS last_seq
           FROM taken t LEFT JOIN users u ON u.id = t.user_id AND u.is_active
         """,
@@ -119,47 +105,7 @@ async def renew_lease(tx: Tx, run_id: UUID, worker: str, lease: timedelta) -> bo
     return cancelled
 
 
-async def append_events(tx: Tx, run_id: UUID, worker: str, after: int, events: Sequence[NewEvent]) -> bool:
-    """
-    Write events behind number `after` in one statement, and return whether somebody wants the run cancelled.
-
-    Raises `LeaseLost`, in which case nothing was written.
-    """
-    # FOR SHARE against the UPDATE of whoever takes the run over: they see these events, or these see them.
-    cancelled = await tx.maybe(
-        bool,
-        """
-        WITH mine AS (
-            SELECT id, cancel_requested FROM agent_runs
-             WHERE id = %(run_id)s AND worker = %(worker)s AND status = 'running' FOR SHARE
-        ), written AS (
-            INSERT INTO agent_run_events (run_id, seq, kind, step, data, created_at)
-            SELECT mine.id, %(after)s + e.at, e.kind, e.step, e.data, e.created_at
-              FROM mine, unnest(%(kinds)s::text[], %(steps)s::text[], %(datas)s::jsonb[], %(moments)s::timestamptz[])
-                         WITH ORDINALITY AS e (kind, step, data, created_at, at)
-        )
-        SELECT cancel_requested FROM mine
-        """,
-        run_id=run_id,
-        worker=worker,
-        after=after,
-        **_columns(events),
-    )
-    if cancelled is None:
-        raise LeaseLost
-    return cancelled
-
-
-def _columns(events: Sequence[NewEvent]) -> dict[str, Any]:
-    return {
-        "kinds": [event.kind for event in events],
-        "steps": [event.step for event in events],
-        "datas": [orjson.dumps(event.data, default=str).decode() for event in events],
-        "moments": [event.at for event in events],
-    }
-
-
-async def end_run(tx: Tx, run_id: UUID, worker: str, after: int, events: Sequence[NewEvent], ending: Ending) -> None:
+async def end_run(tx: Tx, batch: Batch, ending: Ending) -> None:
     """
     Write the last events and let the run go, in one statement. Tokens and cost come from the books.
 
@@ -190,10 +136,7 @@ async def end_run(tx: Tx, run_id: UUID, worker: str, after: int, events: Sequenc
         )
         SELECT id FROM mine
         """,
-        run_id=run_id,
-        worker=worker,
-        after=after,
-        **_columns(events),
+        **batch.columns(),
         **ending.model_dump(exclude={"output"}),
         output=None if ending.output is None else Json(ending.output),
     )

@@ -10,7 +10,7 @@ Runs of agents: what was asked, by whom, how far it came, and what it did on the
 
 import hashlib
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import orjson
@@ -82,10 +82,10 @@ class EventRow(Row):
 class RunFilter(In):
     """Which runs, newest first."""
 
-    agent: str | None = Field(None, max_length=80, description="Only runs of this agent.")
-    status: Status | None = Field(None, description="Only runs in this state.")
-    limit: int = Field(50, ge=1, le=200, description="How many at most.")
-    offset: int = Field(0, ge=0, le=100_000, description="How many to skip.")
+    agent: Annotated[str | None, Field(max_length=80, description="Only runs of this agent.")] = None
+    status: Annotated[Status | None, Field(description="Only runs in this state.")] = None
+    limit: Annotated[int, Field(ge=1, le=200, description="How many at most.")] = 50
+    offset: Annotated[int, Field(ge=0, le=100_000, description="How many to skip.")] = 0
 
 
 class RunsOut(Row):
