@@ -102,11 +102,9 @@ class TestImagine:
         assert planned
         assert {row["type"] for row in planned} == {"calendar_event"}
         for table in ("deals", "relationship_notes", "account_memory", "companies", "contacts"):
-            assert all(
-                isinstance(at := row["created_at" if table != "relationship_notes" else "added_at"], datetime)
-                and at <= NOW
-                for row in rows_of(world, table)
-            )
+            column = "added_at" if table == "relationship_notes" else "created_at"
+            made = [row[column] for row in rows_of(world, table)]
+            assert all(isinstance(at, datetime) and at <= NOW for at in made)
 
     def test_goes_back_a_year(self, world: demo.World) -> None:
         oldest = min(row.message.at for row in world.filed)

@@ -107,33 +107,30 @@ def tables_of(
     cast: Cast, lives: Sequence[Life], last_touch: dict[UUID, datetime], now: datetime, rng: Random
 ) -> list[Table]:
     """Return the tables of people, products and deals; `last_touch` is when each contact was last heard or written to."""
-    material = cast.material
     began = now - timedelta(days=420)
-    customers = {company.key: _signed(company.key, lives) for company in material.companies}
     return [
-        (
-            "users",
-            USER,
-            [
-                _user(cast.people[user.key], user, began + timedelta(minutes=at), material.house.timezone)
-                for at, user in enumerate(material.users)
-            ],
-        ),
-        (
-            "companies",
-            COMPANY,
-            [
-                *(_company(company, cast, customers, began, now) for company in material.companies),
-                _second_company(cast, now),
-            ],
-        ),
+        ("users", USER, _users(cast, began)),
+        ("companies", COMPANY, [*_companies(cast, lives, began, now), _second_company(cast, now)]),
         ("contacts", CONTACT, [*_contacts(cast, last_touch, began, now), *_second_contacts(cast, now)]),
-        ("products", PRODUCT, _products(material, began)),
-        ("company_products", COMPANY_PRODUCT, _company_products(cast, lives, last_touch, now)),
+        ("products", PRODUCT, _products(cast.material, began)),
+        ("company_products", COMPANY_PRODUCT, _company_products(cast, lives, now)),
         ("deals", DEAL, [_deal(life, cast, now, rng) for life in lives]),
         ("deal_stage_history", HISTORY, [row for life in lives for row in _history(life)]),
         ("deal_collaborators", COLLABORATOR, _collaborators(cast, lives)),
     ]
+
+
+def _users(cast: Cast, began: datetime) -> list[tuple[Any, ...]]:
+    """The order of the material is the order in which they came: the first of a role is who it is shown with."""
+    material = cast.material
+    return [
+        _user(cast.people[user.key], user, began + timedelta(minutes=at), material.house.timezone)
+        for at, user in enumerate(material.users)
+    ]
+
+
+def _companies(cast: Cast, lives: Sequence[Life], began: datetime, now: datetime) -> list[tuple[Any, ...]]:
+    return [_company(company, cast, _signed(company.key, lives), began, now) for company in cast.material.companies]
 
 
 def _user(person: Person, user: UserEntry, created_at: datetime, timezone: str) -> tuple[Any, ...]:
@@ -156,7 +153,7 @@ def _signed(company: str, lives: Sequence[Life]) -> datetime | None:
 
 
 def _company(
-    company: CompanyEntry, cast: Cast, customers: dict[str, datetime | None], began: datetime, now: datetime
+    company: CompanyEntry, cast: Cast, signed: datetime | None, began: datetime, now: datetime
 ) -> tuple[Any, ...]:
     owner = cast.people[cast.material.owner_of(company.key)]
     size = next((name for limit, name in RANGES if company.employees <= limit), "1001+")
@@ -170,7 +167,7 @@ def _company(
     return (
         id_of("company", company.key), company.name, normalize_company(company.name, Workspace().name_stop_words), company.domain,
         f"https://www.{company.domain}", company.phone, company.status, company.segment, company.industry, company.employees, size, company.founded,
-        company.erp, Json(address), Json(attributes), Json([company.erp_name or company.erp]), owner.user_id, customers[company.key], began, now,
+        company.erp, Json(address), Json(attributes), Json([company.erp_name or company.erp]), owner.user_id, signed, began, now,
     )  # fmt: skip
 
 
@@ -229,9 +226,7 @@ def _products(material: Material, began: datetime) -> list[tuple[Any, ...]]:
     return sorted(rows, key=lambda row: (row[4] is not None, row[6]))
 
 
-def _company_products(
-    cast: Cast, lives: Sequence[Life], last_touch: dict[UUID, datetime], now: datetime
-) -> list[tuple[Any, ...]]:
+def _company_products(cast: Cast, lives: Sequence[Life], now: datetime) -> list[tuple[Any, ...]]:
     """What customers own (won), and what is being sold to companies with an open deal."""
     prices = {product.slug: product for product in cast.material.products}
     rows: dict[tuple[str, str], tuple[Any, ...]] = {}

@@ -11,6 +11,7 @@ from tools.demo.material import CompanyEntry, ContactEntry, DealEntry, Material,
 
 _HOUSE = uuid5(NAMESPACE_DNS, "stocklane.example")
 _NOT_LETTER = re.compile(r"[^a-z]+")
+FIRST_STEP, RENEWAL = 0.68, 0.82
 PLAIN_OFFER = 0.92
 """What is left of the price after the usual discount."""
 
@@ -207,7 +208,10 @@ def _money(material: Material, company: CompanyEntry, deal: Deal | None) -> dict
     extra = names["carrier-connect" if "carrier-connect" not in slugs else "cycle-count"]
     value = deal.value if deal else company.pickers * 49 * 12
     return {
-        "product": main.name, "extra": extra.name, "extra_price": f"{dollars(extra.monthly)} a month", "seats": str(deal.entry.seats if deal else company.pickers),
+        "product": main.name,
+        "ache": main.ache,
+        "renewprice": dollars(round(value * RENEWAL, -1)),
+        "firstprice": dollars(round(value * FIRST_STEP, -1)), "extra": extra.name, "extra_price": f"{dollars(extra.monthly)} a month", "seats": str(deal.entry.seats if deal else company.pickers),
         "price": dollars(value), "monthly": dollars(value / 12), "discount": "8%", "discprice": dollars(round(value * PLAIN_OFFER, -1)),
         "plusprice": dollars(round(value * 1.14, -1)),
     }  # fmt: skip

@@ -6,6 +6,13 @@ from zoneinfo import ZoneInfo
 
 OPENS, CLOSES = 8, 18
 FRIDAY = 4
+CLOSED = ((1, 1), (7, 4), (12, 24), (12, 25))
+"""Days of the year on which nobody works."""
+
+
+def is_working(day: date) -> bool:
+    """Whether people work that day."""
+    return day.weekday() <= FRIDAY and (day.month, day.day) not in CLOSED
 
 
 def working_days(day: date, count: int) -> date:
@@ -13,9 +20,9 @@ def working_days(day: date, count: int) -> date:
     step = timedelta(days=1 if count > 0 else -1)
     for _ in range(abs(count)):
         day += step
-        while day.weekday() > FRIDAY:
+        while not is_working(day):
             day += step
-    while day.weekday() > FRIDAY:
+    while not is_working(day):
         day += timedelta(days=1)
     return day
 
@@ -38,10 +45,10 @@ class Clockwork:
     def at_work(self, moment: datetime) -> datetime:
         """Return the moment, or when it is outside working hours one late on the working day before."""
         local = self.local(moment)
-        if local.weekday() <= FRIDAY and OPENS <= local.hour < CLOSES:
-            return moment
         day = local.date()
-        if local.weekday() > FRIDAY or local.hour < OPENS:
+        if is_working(day) and OPENS <= local.hour < CLOSES:
+            return moment
+        if not is_working(day) or local.hour < OPENS:
             day = working_days(day, -1)
         late = self.at(day, self.rng.randint(14, 17), self.rng.randrange(60))
         return late + timedelta(seconds=self.rng.randrange(60))
@@ -62,7 +69,7 @@ class Clockwork:
         """Return a full or half hour for a meeting that is over by `moment`."""
         found = self.local(self.before(moment, gap) - timedelta(minutes=50))
         start = found.replace(minute=30 * (found.minute // 30), second=0, microsecond=0)
-        if start.weekday() > FRIDAY or not OPENS < start.hour < CLOSES:
+        if not is_working(start.date()) or not OPENS < start.hour < CLOSES:
             return self.at(working_days(start.date(), -1), self.rng.randint(9, 15), self.rng.choice((0, 30)))
         return start.astimezone(UTC)
 

@@ -87,7 +87,8 @@ class Lives:
         """Return the story of this slot that fits the deal and has been told least."""
         entry = deal.entry
         if slot == "expand":
-            return self.stories["exp-second-site" if entry.site else "exp-module"]
+            goes_on = path_of(deal)[-1] not in ("expand", "won", "lost")
+            return self.stories["exp-second-site" if entry.site else "exp-wish" if goes_on else "exp-module"]
         kind = entry.type if entry.type == "new_business" else "expansion"
         fitting = [
             story
@@ -197,6 +198,9 @@ class Lives:
                 and life.last_at - turning > timedelta(days=6)
             ):
                 places.append((scene, turning, life.last_at - timedelta(days=1), "late"))
+            closing = next((at for stage, at in life.entered if stage == "negotiation"), None)
+            if closing is not None and entry.stage != "closed_lost" and life.last_at - closing > timedelta(days=4):
+                places.append((scene, closing + timedelta(days=2), life.last_at - timedelta(days=1), "closing"))
         until = self.now - timedelta(days=4)
         for key in self.cast.material.customers:
             signed = [

@@ -83,26 +83,43 @@ class Sorter:
         at: datetime,
         company: str | None,
     ) -> Message:
-        title = about.subject.removeprefix("Re: ")
+        subject, body = self._words(noise, text, position, about, sender, at)
+        letter = Letter(body)
+        calendar = noise.kind == "calendar"
+        return Message(
+            key=f"noise-{noise.kind}-{position}",
+            at=at,
+            channel="email",
+            sender=sender,
+            to=mailbox,
+            cc=[],
+            subject=subject,
+            letter=letter,
+            mailbox=mailbox,
+            company=company,
+            text=body,
+            html=letters.to_html(letter) if noise.kind == "marketing" else "",
+            waits=False,
+            file="invite.ics" if calendar else None,
+            headers=HEADERS.get(noise.kind, {}),
+            calendar_method=METHODS[subject.split(":")[0].split()[0]] if calendar else "",
+        )
+
+    def _words(
+        self, noise: Noise, text: NoiseText, position: int, about: Message, sender: Person, at: datetime
+    ) -> tuple[str, str]:
+        others = [self.cast.at(about.company, name) for name in ("floor_or_it", "exec")] if about.company else []
         slots = {
-            "title": title,
+            "title": about.subject.removeprefix("Re: "),
             "sender": sender.name,
             "n": str(self.rng.randint(110, 989)),
             "phone": sender.phone,
             "docname": f"Stocklane quote {position + 31}.pdf",
+            "other": next((person.name for person in others if person != sender), "My colleague"),
         }
-        others = [self.cast.at(about.company, name) for name in ("floor_or_it", "exec")] if about.company else []
-        slots["other"] = next((person.name for person in others if person != sender), "My colleague")
         local = self.clock.local(at)
         subject = self.phrasing.say(text.subject, f"{noise.kind}.{position}s", local, slots, Days())
-        body = self.phrasing.say(text.body, f"{noise.kind}.{position}", local, slots, Days())
-        letter = Letter(body)
-        return Message(
-            key=f"noise-{noise.kind}-{position}", at=at, channel="email", sender=sender, to=mailbox, cc=[], subject=subject, letter=letter, mailbox=mailbox,
-            company=company, text=body, html=letters.to_html(letter) if noise.kind == "marketing" else "", waits=False,
-            file="invite.ics" if noise.kind == "calendar" else None, headers=HEADERS.get(noise.kind, {}),
-            calendar_method=METHODS[subject.split(":")[0].split()[0]] if noise.kind == "calendar" else "",
-        )  # fmt: skip
+        return subject, self.phrasing.say(text.body, f"{noise.kind}.{position}", local, slots, Days())
 
     def specials(self) -> list[Message]:
         """Return the messages that somebody has to look at."""

@@ -62,6 +62,7 @@ class ProductEntry(Written):
     icon: str
     color: str
     about: str
+    ache: str
     parent: str | None = None
 
 
@@ -185,7 +186,7 @@ class Story(Written):
 
     id: str
     slot: str = "short"
-    at: Literal["any", "early", "late", "customer"] = "any"
+    at: Literal["any", "early", "late", "closing", "customer"] = "any"
     kind: tuple[str, ...] = ("new_business",)
     mood: tuple[Mood, ...] = ("good", "mixed", "bad")
     reason: str | None = None

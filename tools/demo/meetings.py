@@ -5,7 +5,7 @@ from random import Random
 
 from tools.demo.cast import Cast, Person, slots_for
 from tools.demo.clockwork import Clockwork
-from tools.demo.phrasing import Days, Phrasing
+from tools.demo.phrasing import Phrasing
 from tools.demo.threads import Message
 
 WORDS_A_SECOND = 2.4
@@ -61,7 +61,6 @@ class Recorder:
     def _speak(self, message: Message, host: Person, lead: str, script: str) -> list[tuple[Person, str]]:
         company = self.cast.companies[message.company or ""]
         slots = slots_for(self.cast, company, message.deal, host, lead, self.rng)
-        days = Days()
         local = self.clock.local(message.at)
         spoken: list[tuple[Person, str]] = []
         for position, line in enumerate(script.strip().split("\n")):
@@ -69,7 +68,9 @@ class Recorder:
             if who.startswith("?") and self.rng.random() < 0.4:
                 continue
             person = host if who in ("me", "?me", "cs") else self.cast.at(company.key, who.lstrip("?"), lead)
-            spoken.append((person, self.phrasing.say(words, f"{message.script}.{position}", local, slots, days)))
+            spoken.append(
+                (person, self.phrasing.say(words, f"{message.script}.{position}", local, slots, message.days))
+            )
         return spoken
 
 

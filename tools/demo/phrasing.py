@@ -2,6 +2,7 @@
 From a written phrase to a sentence: choices are made, names and days filled in.
 
     [[a|b]]       one of these, in turn, so that the same choice does not come twice in a row
+    [[k#a|b]]     the same choice wherever the thread says k#
     [?x?]         left out by people who write little
     {company}     a name; {exec.full} and {c.title} more of it
     {on+2}        "on Thursday", two working days after the message; {by+2}, {day+2}, {date+2} likewise
@@ -59,12 +60,16 @@ class Phrasing:
         """
         text = _OPTIONAL.sub(lambda found: found[1] if self.rng.random() < wordy else "", text)
         places = iter(range(1000))
-        text = _CHOICE.sub(lambda found: self._choose(found[1].split("|"), f"{key}.{next(places)}"), text)
+        text = _CHOICE.sub(lambda found: self._choose(found[1], f"{key}.{next(places)}", days), text)
         text = _SLOT.sub(lambda found: self._fill(found[1], moment, slots, days), text)
         text = _SPACES.sub(" ", text)
         return "\n".join(line.strip() for line in text.strip().split("\n"))
 
-    def _choose(self, options: list[str], key: str) -> str:
+    def _choose(self, choice: str, key: str, days: Days) -> str:
+        label, _, words = choice.rpartition("#")
+        options = words.split("|")
+        if label:
+            return options[int(days.numbers.setdefault(label, str(self.rng.randrange(len(options))))) % len(options)]
         start = self.starts.setdefault(key, self.rng.randrange(len(options)))
         turn = self.turns[key]
         self.turns[key] += 1

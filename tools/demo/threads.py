@@ -42,6 +42,7 @@ class Message:
     waits: bool = True
     """Whether an answer is still expected when nothing follows."""
     linked: bool = True
+    days: Days = field(default_factory=Days)
     headers: dict[str, str] = field(default_factory=dict[str, str])
     calendar_method: str = ""
 
@@ -79,6 +80,18 @@ class Scene:
     lead: str = "ops"
 
 
+@dataclass
+class Telling:
+    """A story while it is told."""
+
+    thread: Thread
+    scene: Scene
+    subject: str
+    slots: dict[str, str]
+    days: Days
+    waits: bool
+
+
 class Teller:
     """Tells stories, each time a little differently."""
 
@@ -93,19 +106,24 @@ class Teller:
     def tell(
         self, story: Story, scene: Scene, end: datetime, *, kept: int | None = None, waits: bool = False
     ) -> Thread:
-        """Return the story's first `kept` items (all when None), the last of them at `end`; `waits` when it is not over."""
+        """
+        Return the story's first `kept` items (all when None), the last of them at `end`.
+
+        `waits` says that the story is not over: what has no answer yet still expects one.
+        """
         items = story.items[:kept]
         self.told[story.id] += 1
-        key = f"{scene.company.key}-{story.id}-{self.told[story.id]}"
         times = self._times(items, end)
         days = Days()
         planned = self._place_meeting(story, items, times, days)
         slots = slots_for(self.cast, scene.company, scene.deal, scene.me, scene.lead, self.rng)
         slots["time_now"] = self._half_hour(times[0])
+        key = f"{scene.company.key}-{story.id}-{self.told[story.id]}"
         thread = Thread(key, story, [], scene.deal, scene.company.key, planned)
         subject = self.phrasing.say(story.subject, f"{story.id}.s", self.clock.local(times[0]), slots, days)
-        for position, (item, at) in enumerate(zip(items, times, strict=True)):
-            self._add(thread, scene, position, item, at, subject, slots, days, waits=waits)
+        telling = Telling(thread, scene, subject, slots, days, waits)
+        for item, at in zip(items, times, strict=True):
+            thread.messages.append(self._message(telling, item, at))
         return thread
 
     def _times(self, items: list[Item], end: datetime) -> list[datetime]:
@@ -130,44 +148,52 @@ class Teller:
         days.marks["meet"], days.times["meet"] = self.clock.local(moment).date(), self.clock.local(moment)
         return None if held else moment
 
-    def _add(
-        self,
-        thread: Thread,
-        scene: Scene,
-        position: int,
-        item: Item,
-        at: datetime,
-        subject: str,
-        slots: dict[str, str],
-        days: Days,
-        *,
-        waits: bool,
-    ) -> None:
-        story, local = thread.story, self.clock.local(at)
+    def _message(self, telling: Telling, item: Item, at: datetime) -> Message:
+        thread, scene = telling.thread, telling.scene
         sender, to = self._parties(thread, scene, item)
-        wordy = TERSE.get(sender.style, 0.85)
-        body = self.phrasing.say(item.text, f"{story.id}.{position}", local, slots, days, wordy=wordy)
-        file = self.phrasing.say(item.file, f"{story.id}.{position}f", local, slots, days) if item.file else None
-        mails = [message for message in thread.messages if message.channel == "email"]
+        position = len(thread.messages)
+        body = self._say(telling, item.text, f"{position}", at, TERSE.get(sender.style, 0.85))
         message = Message(
-            key=f"{thread.key}-{position}", at=at, channel=item.channel, sender=sender, to=to, cc=self._cc(scene, item, sender, to),
-            subject=subject if not mails else f"Re: {subject}", letter=Letter(body), mailbox=scene.me, company=scene.company.key,
-            deal=scene.deal, text=body, file=file, minutes=item.minutes, script=item.script, waits=waits,
-        )  # fmt: skip
+            key=f"{thread.key}-{position}",
+            at=at,
+            channel=item.channel,
+            sender=sender,
+            to=to,
+            cc=self._cc(scene, item, sender, to),
+            subject=telling.subject,
+            letter=Letter(body),
+            mailbox=scene.me,
+            company=scene.company.key,
+            deal=scene.deal,
+            text=body,
+            file=self._say(telling, item.file, f"{position}f", at) if item.file else None,
+            minutes=item.minutes,
+            script=item.script,
+            waits=telling.waits,
+            days=telling.days,
+        )
         if item.channel == "email":
-            opening = not mails or (at - mails[-1].at) > timedelta(days=2)
-            message.letter = letters.write(
-                sender, to, body, local, self.rng, voice=self.voices.get(sender.key), opening=opening
-            )
-            message.references = [older.message_id for older in mails]
-            self._lay_out(message, mails)
+            self._write(message, thread, body)
         else:
-            message.subject = {
-                "meeting": body,
-                "call": f"Call with {(to if sender.is_ours else sender).name}",
-                "sms": "",
-            }.get(item.channel, subject)
-        thread.messages.append(message)
+            other = to if sender.is_ours else sender
+            titles = {"meeting": body, "call": f"Call with {other.name}", "sms": ""}
+            message.subject = titles.get(item.channel, telling.subject)
+        return message
+
+    def _say(self, telling: Telling, text: str, place: str, at: datetime, wordy: float = 0.85) -> str:
+        key = f"{telling.thread.story.id}.{place}"
+        return self.phrasing.say(text, key, self.clock.local(at), telling.slots, telling.days, wordy=wordy)
+
+    def _write(self, message: Message, thread: Thread, body: str) -> None:
+        older = [mail for mail in thread.messages if mail.channel == "email"]
+        opening = not older or message.at - older[-1].at > timedelta(days=2)
+        voice = self.voices.get(message.sender.key)
+        local = self.clock.local(message.at)
+        message.letter = letters.write(message.sender, message.to, body, local, self.rng, voice=voice, opening=opening)
+        message.references = [mail.message_id for mail in older]
+        if older:
+            message.subject = f"Re: {message.subject}"
+        self._lay_out(message, older)
 
     def _lay_out(self, message: Message, older: list[Message]) -> None:
         """Give the mail its final text and, from some clients, HTML; most answers carry the mail they answer."""
