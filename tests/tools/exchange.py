@@ -18,7 +18,7 @@ import respx
 
 GRAPH = "https://graph.microsoft.com/v1.0"
 LOGIN = "https://login.microsoftonline.com/organizations"
-Failure = httpx.Response | Exception
+Failure = httpx.Response | BaseException
 
 
 def packed(value: dict[str, Any]) -> str:
@@ -40,6 +40,8 @@ class Exchange:
         self.done: Counter[str] = Counter()
         self.requests: list[httpx.Request] = []
         self.tokens = {"token-1"}
+        self.before: Callable[[str], None] = lambda _: None
+        self.after: Callable[[str], None] = lambda _: None
         self._faults: dict[str, list[tuple[Failure, bool]]] = {}
         self._numbers = itertools.count(1)
         path = re.escape(GRAPH) + "/me/messages"
@@ -71,21 +73,22 @@ class Exchange:
             self.requests.append(request)
             if request.headers["Authorization"].removeprefix("Bearer ") not in self.tokens:
                 return error(401, "InvalidAuthenticationToken")
-            failure, after = (
-                (self._faults.get(name) or [(None, False)]).pop(0) if self._faults.get(name) else (None, False)
-            )
+            waiting = self._faults.get(name)
+            failure, after = waiting.pop(0) if waiting else (None, False)
+            self.before(name)
             if failure is not None and not after:
                 return self._fail(failure)
             response = act(request, **{key: unquote(value) for key, value in parts.items()})
             if response.status_code < 300:
                 self.done[name] += 1
+            self.after(name)
             return response if failure is None else self._fail(failure)
 
         return answer
 
     @staticmethod
     def _fail(failure: Failure) -> httpx.Response:
-        if isinstance(failure, Exception):
+        if isinstance(failure, BaseException):
             raise failure
         return failure
 
