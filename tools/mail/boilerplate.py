@@ -6,6 +6,8 @@ MAX_PARAGRAPH = 4000
 _LOOKED_AT_ABOVE = 3
 _LOOKED_AT_BELOW = 8
 _SHORT = 80
+_WRAPPED = 30
+_SENTENCE_END = re.compile(r"[.!?:,]\s*$")
 
 _BANNER = re.compile(
     r"\b(?:external (?:e-?mail|sender|message)|(?:originated|came|sent|received|is) from (?:an? )?(?:outside|external)|outside (?:of )?(?:the|your|our) (?:organi[sz]ation|company|network)|"
@@ -122,9 +124,10 @@ def strip(text: str) -> str:
     if "\n" not in text:
         return text
     paragraphs = _PARAGRAPHS.split(text) if "\n " in text or "\n\t" in text else text.split("\n\n")
+    whole = paragraphs.copy()
     first = _after_banners(paragraphs)
     last = _before_footers(paragraphs, first)
-    if first == 0 and last == len(paragraphs):
+    if paragraphs[first:last] == whole:
         return text
     kept = "\n\n".join(part for part in paragraphs[first:last] if part).strip()
     return kept or text
@@ -181,8 +184,14 @@ def _before_footers(paragraphs: list[str], first: int) -> int:
 def _footer_line(lines: list[str]) -> int:
     """Return the line of a paragraph at which its footer begins: 0 unless words stand above it."""
     for index, line in enumerate(lines):
-        if is_footer(line) or is_footer(" ".join(lines[index : index + 3])):
-            return index
+        if is_footer(line) or (
+            is_footer(" ".join(lines[index : index + 2])) and not is_footer(" ".join(lines[index + 1 : index + 3]))
+        ):
+            first = index
+            # A line above that ends in the middle of a sentence belongs to it.
+            while first and len(lines[first - 1]) > _WRAPPED and not _SENTENCE_END.search(lines[first - 1]):
+                first -= 1
+            return first
     return 0
 
 

@@ -7,6 +7,8 @@ from typing import BinaryIO, NamedTuple
 CHUNK = 1 << 20
 MAX_MESSAGE = 32 << 20
 _MARGIN = 1000
+_OVERLAP = 16
+"""A border that begins in the last bytes of what was searched is found by the next search."""
 
 _FROM_LINE = re.compile(rb"From [^\n]{0,300}\d[^\n]{0,100}\n(?=[!-9;-~]{1,80}:|>?From )")
 _QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
@@ -35,10 +37,10 @@ def read(file: BinaryIO, offset: int = 0) -> Iterator[Piece]:
     dropped = 0
     while chunk := file.read(CHUNK):
         buffer, base, searched, begin = buffer[begin:] + chunk, base + begin, searched - begin, 0
-        while (border := _border(buffer, searched, len(buffer) - _MARGIN)) >= 0:
+        while (border := _border(buffer, searched, max(0, len(buffer) - _MARGIN))) >= 0:
             yield _piece(base + begin, base + border, buffer[begin:border], dropped)
             begin, searched, dropped = border, border, 0
-        searched = max(begin, len(buffer) - _MARGIN)
+        searched = max(begin, len(buffer) - _MARGIN - _OVERLAP)
         if len(buffer) - begin > MAX_MESSAGE:
             surplus = len(buffer) - begin - MAX_MESSAGE // 2
             buffer = (

@@ -114,10 +114,10 @@ class _Marked:
             index = end
 
     def _plain_mark(self, line: str) -> str:
+        if line == HISTORY:
+            return OPENING
         if not line or line.isspace():
             return EMPTY
-        if line.strip() == HISTORY:
-            return OPENING
         if ">" in line[:12] and _QUOTE.match(line) and not _DECORATED.match(line[: attributions.MAX_LINE]):
             return QUOTED
         return OWN
@@ -231,7 +231,7 @@ class _Parts:
             self._drop_rule()
             self.quoted.extend(self.lines[index:after])
             return self._take_quotes(after)
-        forward = after < len(self.marks) and self.marks[after] == FORWARD and self.lines[index].strip() == HISTORY
+        forward = after < len(self.marks) and self.marks[after] == FORWARD and self.lines[index] == HISTORY
         if not self.quoted and (forward or _FORWARD_SUBJECT.match(self.subject[:200])):
             self._keep(index)
             return -1
