@@ -11,7 +11,7 @@ GAP = re.compile(r"\[\[[^\[\]\n]{0,200}\]\]")
 LINK = re.compile(r"\bhttps?://[^\s<>\")\]]+|\bwww\.[^\s<>\")\]]+", re.IGNORECASE)
 ADDRESS = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 AMOUNT = re.compile(
-    r"(?:[$€£]\s?\d[\d.,]*\d|[$€£]\s?\d|\b\d[\d.,]*\s?(?:%|USD|EUR|GBP|dollars|euros?)\b)", re.IGNORECASE
+    r"(?:[$€£]\s?\d[\d.,]*\d|[$€£]\s?\d|\b\d[\d.,]*\s?(?:%|(?:USD|EUR|GBP|dollars|euros?)\b))", re.IGNORECASE
 )
 SUSPICIOUS = 40
 WITH_GAPS = 60

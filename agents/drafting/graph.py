@@ -10,9 +10,7 @@ from langgraph.graph import StateGraph
 
 from agents.drafting import nodes
 from agents.drafting.nodes import DraftState
-from agents.drafting.outputs import DraftDone, DraftIn
-from agents.kit import About, Context
-from agents.registry import AgentSpec, register
+from agents.kit import Context
 
 
 def build_graph() -> Any:
@@ -26,16 +24,3 @@ def build_graph() -> Any:
     graph.add_edge("write", "keep")
     graph.set_finish_point("keep")
     return graph
-
-
-register(
-    AgentSpec(
-        name="drafting",
-        capability="drafting",
-        input=DraftIn,
-        output=DraftDone,
-        graph=build_graph,
-        about=lambda asked: About(communication_id=asked.communication_id),
-        recursion_limit=10,
-    )
-)

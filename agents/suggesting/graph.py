@@ -11,8 +11,7 @@ from langgraph.graph import StateGraph
 from langgraph.runtime import Runtime
 
 from agents.kit import About, Context
-from agents.registry import AgentSpec, register
-from agents.suggesting.outputs import TASK_MAIL, SuggestDone, SuggestIn, TaskInputs
+from agents.suggesting.outputs import TASK_MAIL, SuggestDone, TaskInputs
 from tools import task_emails
 from tools.task_emails import TaskContext
 
@@ -55,15 +54,3 @@ def build_graph() -> Any:
     graph.set_entry_point("suggest")
     graph.set_finish_point("suggest")
     return graph
-
-
-register(
-    AgentSpec(
-        name="suggesting",
-        capability="drafting",
-        input=SuggestIn,
-        output=SuggestDone,
-        graph=build_graph,
-        recursion_limit=5,
-    )
-)

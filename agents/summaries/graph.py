@@ -11,10 +11,8 @@ from typing import Any
 from langgraph.graph import StateGraph
 
 from agents.kit import Context
-from agents.registry import AgentSpec, register
 from agents.summaries import nodes
 from agents.summaries.nodes import SummaryState
-from agents.summaries.outputs import SummaryDone, SummaryIn
 
 
 def build_graph() -> Any:
@@ -27,16 +25,3 @@ def build_graph() -> Any:
     graph.add_edge("ask", "keep")
     graph.set_finish_point("keep")
     return graph
-
-
-register(
-    AgentSpec(
-        name="summaries",
-        capability="summaries",
-        input=SummaryIn,
-        output=SummaryDone,
-        graph=build_graph,
-        about=lambda asked: nodes.about(asked.type, asked.id),
-        recursion_limit=10,
-    )
-)

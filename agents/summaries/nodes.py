@@ -6,9 +6,9 @@ from uuid import UUID
 from langgraph.runtime import Runtime
 from langgraph.types import Command
 
-from agents.kit import About, Context
+from agents.kit import Context
 from agents.summaries import checks, words
-from agents.summaries.outputs import ContactOutput, SummaryDone, SummaryOutput
+from agents.summaries.outputs import ContactOutput, SummaryDone, SummaryOutput, about
 from memory.db import Tx
 from tools import ai_activity, summaries, summary_context
 from tools.summaries import NewSummary
@@ -116,14 +116,3 @@ async def _log(
         outputs={"summary_id": str(summary_id), "engine": origin["engine"], "dropped_claims": dropped},
         key=f"{run.run_id}:summary",
     )
-
-
-def about(type: EntityType, subject_id: UUID) -> About:
-    """Return the record that a summary concerns, for the books."""
-    match type:
-        case "deal":
-            return About(deal_id=subject_id)
-        case "company":
-            return About(company_id=subject_id)
-        case "contact":
-            return About(contact_id=subject_id)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from agents.purposes import Purpose, Untrusted
+from agents.purposes import About, Purpose, Untrusted
 
 Level = Literal["high", "medium", "low"]
 RECORDS = 0
@@ -186,3 +186,14 @@ class Kept(BaseModel):
 
 Shape = dict[str, Any]
 """The JSON of a finished summary, in the shape of its type."""
+
+
+def about(type: Literal["deal", "company", "contact"], subject_id: UUID) -> About:
+    """Return the record that a summary concerns, for the books."""
+    match type:
+        case "deal":
+            return About(deal_id=subject_id)
+        case "company":
+            return About(company_id=subject_id)
+        case "contact":
+            return About(contact_id=subject_id)
