@@ -41,8 +41,8 @@ class AgentSpec(Generic[I, O]):
     """
     One agent. `graph` makes its uncompiled graph, `module:function` or the function itself.
 
-    `about` names the records a run concerns, `role` is the least that may run it, `startable` is False for agents that
-    only other code may start. A run has at most `recursion_limit` steps and `timeout_s` seconds per attempt.
+    `about` names the records a run concerns, `role` is the least that may run it. A run has at most `recursion_limit`
+    steps and `timeout_s` seconds per attempt.
     """
 
     name: str
@@ -54,7 +54,6 @@ class AgentSpec(Generic[I, O]):
     recursion_limit: int = 25
     timeout_s: float = 600.0
     role: Role = "rep"
-    startable: bool = True
 
 
 _specs: dict[str, AgentSpec[Any, Any]] = {}

@@ -27,7 +27,7 @@ from memory.callers import Caller
 from memory.db import Database, Tx
 from memory.errors import Forbidden, Invalid, Outage, Rendered
 from memory.settings import Settings
-from tools import leases, runs
+from tools import budgets, leases, runs
 from tools.leases import Ending
 from tools.runs import NewRun, RunRow
 
@@ -211,25 +211,23 @@ async def _work(engine: Engine, run_id: UUID, *, patient: bool) -> tuple[Ending 
     return await execution.run()
 
 
-async def sweep(engine_db: Database, settings: Settings) -> int:
+async def sweep(db: Database, settings: Settings) -> int:
     """Look after runs whose worker died, and after money that nobody settled; return how many runs there were."""
-    from tools import budgets
-
-    async with engine_db.transaction() as tx:
+    async with db.transaction() as tx:
         swept = await leases.sweep_runs(tx)
-    async with engine_db.transaction() as tx:
+    async with db.transaction() as tx:
         await budgets.release_abandoned(tx, older_than=timedelta(seconds=settings.model_timeout_s + 300))
     return swept
 
 
-async def prune(engine_db: Database, *, older_than: timedelta) -> int:
-    """Delete the checkpoints of runs that ended long ago; the runs and their events stay. Return how many there were."""
+async def prune(db: Database, *, older_than: timedelta, limit: int = 200) -> int:
+    """Delete the checkpoints of runs that ended long ago, so many at a time; return how many there were."""
     checkpoints = await asyncio.to_thread(_checkpoints)
-    async with engine_db.reading() as tx:
-        old = await leases.list_prunable(tx, older_than=older_than)
+    async with db.reading() as tx:
+        old = await leases.list_prunable(tx, older_than=older_than, limit=limit)
     if old:
-        await checkpoints.prune(engine_db, old)
-        async with engine_db.transaction() as tx:
+        await checkpoints.prune(db, old)
+        async with db.transaction() as tx:
             await leases.mark_pruned(tx, old)
     return len(old)
 

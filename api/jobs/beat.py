@@ -47,6 +47,8 @@ def every(**how_often: float) -> timedelta:
 TABLE: tuple[Entry, ...] = (
     Entry("signals.detect", every(hours=1)),
     Entry("summaries.refresh_stale", every(minutes=10)),
+    Entry("runs.sweep", every(seconds=30)),
+    Entry("runs.prune", crontab(hour="3", minute="41")),
     Entry("outbox.prune", crontab(hour="3", minute="17")),
     Entry("outbox.forget_silent", every(minutes=10)),
 )

@@ -19,6 +19,7 @@ from api.routes import (
     deals,
     health,
     relationships,
+    runs,
     signals,
     summaries,
     tasks,
@@ -38,6 +39,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     contacts.router,
     deals.router,
     relationships.router,
+    runs.router,
     tasks.router,
     triage.router,
 )
