@@ -4,6 +4,7 @@ The documentation pages, without the internet: Swagger UI and Redoc from the fil
 The pages run under a policy that lets in no script but ours; Redoc needs its own inline styles and a worker.
 """
 
+import asyncio
 import importlib.util
 from pathlib import Path
 
@@ -54,8 +55,9 @@ def mount() -> Mount:
 
 @router.get("/openapi.json", dependencies=[Public])
 async def get_openapi(request: Request) -> Response:
-    """Get the schema."""
-    return Response(orjson.dumps(request.app.openapi()), media_type="application/json")
+    """Get the schema; writing it takes most of a second, the first time, so it is written beside the loop."""
+    schema = await asyncio.to_thread(request.app.openapi)
+    return Response(orjson.dumps(schema), media_type="application/json")
 
 
 @router.get("/docs", dependencies=[Public])

@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 
 from api.auth import SAFE_METHODS
 from api.endpoints import guard_of
+from api.examples import examples_of
 
 ABOUT = """
 An agent-centric service for a CRM: agents read mail and meetings, cite what they found, draft and propose; people decide.
@@ -54,6 +55,7 @@ def describe(app: FastAPI, routes: Sequence[APIRoute]) -> dict[str, Any]:
             operation = schema["paths"].get(route.path_format, {}).get(method.lower())
             if operation is not None:
                 _complete(operation, route, method)
+                _exemplify(operation, route, components)
     schema["tags"] = [{"name": name} for name in _tags(routes)]
     return schema
 
@@ -82,6 +84,19 @@ def _complete(operation: dict[str, Any], route: APIRoute, method: str) -> None:
     if guard in {"user", "manager", "admin"} and method not in SAFE_METHODS:
         operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
     operation["x-guard"] = guard
+
+
+def _exemplify(operation: dict[str, Any], route: APIRoute, components: dict[str, Any]) -> None:
+    """Give every body an example that its route would take; a model's own is kept."""
+    body = route.body_field
+    for content in operation.get("requestBody", {}).get("content", {}).values():
+        if body is None or "examples" in content or "example" in content:
+            continue
+        candidates = examples_of(content.get("schema", {}), components)
+        taken = (value for value in candidates if not body.validate(value, {}, loc=("body",))[1])
+        example = next(taken, None)
+        if example is not None:
+            content["example"] = example
 
 
 def _statuses(route: APIRoute, guard: str, method: str) -> list[str]:

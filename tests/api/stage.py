@@ -125,6 +125,11 @@ async def answer_slowly(user: User) -> dict[str, str]:
     return {"said": "at last"}
 
 
+@router.post("/fails-apart")
+async def fail_apart(user: User) -> Row:
+    raise VendorSilly
+
+
 @router.post("/two")
 async def take_two(user: User, first: ThingIn, second: ThingIn) -> dict[str, str]:
     return {"first": first.name, "second": second.name}

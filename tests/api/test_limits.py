@@ -37,7 +37,7 @@ async def served(app: Rainmaker) -> AsyncIterator[int]:
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, http="httptools"))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait for
             await asyncio.sleep(0.01)
         yield listener.getsockname()[1]
     finally:
