@@ -194,6 +194,12 @@ class TestMessages:
         assert len(unlinked) >= 15
         assert any(row.awaits_us and NOW - row.message.at < timedelta(hours=1) for row in unlinked)
 
+    def test_promises_are_due_yesterday_today_and_later(self, world: demo.World) -> None:
+        said = {row.message.key.rpartition("-")[0]: row.text for row in world.filed}
+        assert "by Wednesday" in said["vantage-qual-phone-tag-1"]  # today
+        assert "by Tuesday" in said["redwater-demo-no-show-1"]
+        assert "by Thursday" in said["corvid-disc-walkthrough-1"] or "by tomorrow" in said["corvid-disc-walkthrough-1"]
+
     def test_won_deals_end_well(self, world: demo.World) -> None:
         sour = re.compile(r"decided against|not interested|on hold|disappointed", re.IGNORECASE)
         for thread in world.threads:

@@ -77,7 +77,10 @@ class Lives:
         entry = deal.entry
         if position == len(path) - 1 and entry.end is not None:
             story, kept = self.stories[entry.end.story], entry.end.items
-            return self.teller.tell(story, scene, end, kept=kept, waits=not entry.stage.startswith("closed"))
+            today = self.clock.local(self.now).date()
+            due = today + timedelta(days=entry.end.due) if entry.end.due is not None else None
+            waits = not entry.stage.startswith("closed")
+            return self.teller.tell(story, scene, end, kept=kept, waits=waits, due=due)
         story = (
             self.stories[entry.via] if entry.via is not None and position == 0 else self._choose(deal, path[position])
         )

@@ -97,11 +97,9 @@ class ContactEntry(Written):
         return f"{words[0]} {words[-1]}" if words[0].endswith(".") else words[0]
 
 
-def _contacts(rows: object) -> object:
-    if not isinstance(rows, list):
-        return rows
+def _contacts(rows: list[list[str]]) -> list[dict[str, str]]:
     names = ("function", "name", "title", "role", "style")
-    return [dict(zip(names, row, strict=True)) if isinstance(row, list) else row for row in rows]  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 class CompanyEntry(Written):
@@ -177,8 +175,8 @@ def _item(entry: dict[str, str]) -> dict[str, Any]:
     return found
 
 
-def _items(rows: object) -> object:
-    return [_item(row) for row in rows] if isinstance(rows, list) else rows  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+def _items(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
+    return [_item(row) for row in rows]
 
 
 class Story(Written):
@@ -195,14 +193,15 @@ class Story(Written):
 
 
 class End(Written):
-    """Where a deal stands now: the thread, and how many of its items have happened."""
+    """Where a deal stands now: the thread, how many of its items have happened, and in how many days its promise is due."""
 
     story: str
     items: int
+    due: int | None = None
 
 
-def _end(row: object) -> object:
-    return {"story": row[0], "items": row[1]} if isinstance(row, list) else row  # pyright: ignore[reportUnknownVariableType]
+def _end(row: list[Any] | None) -> dict[str, Any] | None:
+    return None if row is None else dict(zip(("story", "items", "due"), row, strict=False))
 
 
 class DealEntry(Written):

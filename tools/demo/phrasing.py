@@ -40,6 +40,8 @@ class Days:
     marks: dict[str, date] = field(default_factory=dict[str, date])
     times: dict[str, datetime] = field(default_factory=dict[str, datetime])
     numbers: dict[str, str] = field(default_factory=dict[str, str])
+    promised: date | None = None
+    """By when what is promised next is due, whatever the material says."""
 
 
 @dataclass
@@ -88,7 +90,8 @@ class Phrasing:
             return clockwork.month_name(moment.date(), ahead or 0)
         if form == "time":
             return clockwork.clock_time(days.times[mark]) if mark in days.times else "10:00 am"
-        return _worded(form, _day(mark, ahead, moment.date(), days), moment.date())
+        promised = form in ("by", "By") and days.promised is not None and days.promised >= moment.date()
+        return _worded(form, _day(mark, ahead, moment.date(), days, promised=promised), moment.date())
 
     def _number(self, name: str, low: str | None, high: str | None, days: Days) -> str:
         if name not in days.numbers:
@@ -98,10 +101,13 @@ class Phrasing:
         return days.numbers[name]
 
 
-def _day(mark: str | None, ahead: int | None, today: date, days: Days) -> date:
+def _day(mark: str | None, ahead: int | None, today: date, days: Days, *, promised: bool) -> date:
     if mark is not None and ahead is None and mark in days.marks:
         return days.marks[mark]
     count = _DEFAULT_DAYS if ahead is None else ahead
+    if promised and days.promised is not None:
+        days.marks[mark or "promised"] = days.promised
+        return days.promised
     day = clockwork.working_days(today, count) if count else today
     if mark is not None:
         days.marks[mark] = day

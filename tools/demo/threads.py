@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 
 from tools.demo import letters
@@ -104,12 +104,20 @@ class Teller:
         self.voices = {user.key: user.voice for user in cast.material.users}
 
     def tell(
-        self, story: Story, scene: Scene, end: datetime, *, kept: int | None = None, waits: bool = False
+        self,
+        story: Story,
+        scene: Scene,
+        end: datetime,
+        *,
+        kept: int | None = None,
+        waits: bool = False,
+        due: date | None = None,
     ) -> Thread:
         """
         Return the story's first `kept` items (all when None), the last of them at `end`.
 
-        `waits` says that the story is not over: what has no answer yet still expects one.
+        `waits` says that the story is not over: what has no answer yet still expects one. `due` is by when the last item
+        promises what it promises.
         """
         items = story.items[:kept]
         self.told[story.id] += 1
@@ -123,6 +131,7 @@ class Teller:
         subject = self.phrasing.say(story.subject, f"{story.id}.s", self.clock.local(times[0]), slots, days)
         telling = Telling(thread, scene, subject, slots, days, waits)
         for item, at in zip(items, times, strict=True):
+            days.promised = due if item is items[-1] else None
             thread.messages.append(self._message(telling, item, at))
         return thread
 
