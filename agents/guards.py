@@ -78,9 +78,9 @@ _INJECTIONS = re.compile(
     \b(?:ignore|disregard|forget|override|bypass)\b .{0,40}
         \b(?:instruction|prompt|rule|guideline|direction|context|message)s?\b
     | \b(?:you\s+are|act\s+as|behave\s+as|pretend\s+to\s+be)\s+(?:now\s+)?(?:an?\s+|the\s+)?(?:ai|llm|language\s+model|assistant|chatbot|system|dan)\b
-    | \b(?:system|developer|hidden|initial)\s+(?:prompt|message|instruction)s?\b
+    | \b(?:your|the)\s+(?:system|developer|hidden|initial)\s+(?:prompt|message|instruction)s?\b | \bsystem\s+prompt\b
     | \b(?:ai|llm|assistant|language\s+model|chatbot|bot)s?\s*[,:]\s*(?:please\s+)?(?:ignore|send|forward|reply|set|mark|change|delete|write|output|respond)\b
-    | \b(?:note|message|instruction)s?\s+(?:to|for)\s+(?:the\s+|any\s+)?(?:ai|llm|assistant|language\s+model|bot|agent|summari[sz]er)\b
+    | \b(?:note|message|instruction)s?\s+(?:to|for)\s+(?:the\s+|any\s+|all\s+)?(?:ai|llm|(?:\w+\s+)?assistants?|language\s+model|bot|agent|summari[sz]er|automated\s+(?:systems?|readers?|tools?|processes)|automation)\b
     | \b(?:new|updated|real)\s+instructions?\s*:
     | <\|[a-z_ ]{1,40}\|> | \[/?INST\] | <</?SYS>> | <<\s*(?:end\s+of\s+)?material\b
     | ^\s*(?:\#{1,3}\s*)?(?:system|assistant|developer)\s*:\s
@@ -106,10 +106,10 @@ def suspicious(text: str) -> bool:
 
 _PLAIN = str.maketrans({
     "‘": "'", "’": "'", "‚": "'", "‛": "'", "′": "'", "`": "'", "´": "'",
-    "“": '"', "”": '"', "„": '"', "‟": '"', "″": '"', "«": '"', "»": '"',
+    '"': "'", "“": "'", "”": "'", "„": "'", "‟": "'", "″": "'", "«": "'", "»": "'",
     "‐": "-", "‑": "-", "‒": "-", "–": "-", "—": "-", "―": "-", "−": "-",
 })  # fmt: skip
-_ENDS = " \t\n\"'.,;:!?…"
+_ENDS = " '.,;:!?…"
 _LEAST = 2
 
 

@@ -164,4 +164,5 @@ def _offered(number: int, promise: OfferedPromise) -> OpenPromise:
         who="us" if promise.direction == "we_promised" else "them",
         promise=promise.promise_text,
         promised_on=promise.promised_at.date().isoformat(),
+        same_thread=promise.in_thread,
     )

@@ -129,6 +129,7 @@ class OpenPromise(BaseModel):
     who: Literal["us", "them"]
     promise: str
     promised_on: str
+    same_thread: bool = False
 
 
 class Message(BaseModel):

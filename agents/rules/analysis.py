@@ -33,9 +33,10 @@ from agents.rules import (
 )
 from agents.rules.dates import Calendar, find_dates
 from agents.rules.playbook import Scene
-from agents.rules.promises import Promise, Side
+from agents.rules.promises import Promise
 from agents.rules.questions import Ask
 from agents.rules.sentences import Sentence
+from agents.rules.speakers import Side, Spoken, by_sender, by_speaker
 
 MOST = 8
 """Items of one kind that are kept."""
@@ -45,6 +46,12 @@ _KEEPING = re.compile(
     r"updated|signed|booked|scheduled|fixed|completed|submitted|confirmed|checked|reviewed|ordered|paid|processed|shipped|delivered)|is (?:now )?(?:done|ready|live|fixed|complete|signed|booked)|"
     r"(?:has|have) been (?:sent|shared|updated|signed|booked|scheduled|fixed|completed|submitted|confirmed|shipped|delivered|paid|processed)|anbei|ci-joint|adjunto)\b"
 )
+_TO_ANSWER = re.compile(
+    r"\b(?:get back|come back to you|let you know|follow up|circle back|be in touch|keep you (?:posted|updated|informed)|reply|respond|answer|confirm|"
+    r"update you|hear (?:back )?from (?:me|us)|send (?:it|that|this|them)|have (?:it|that|both|this|them))\b"
+)
+_SUBSTANTIAL = 12
+"""Words from which on a message says more than thanks."""
 _CONTENT_WORD = re.compile(r"[^\W\d_]{4,}")
 _COMMON = frozenset(
     ["will", "shall", "send", "sent", "share", "shared", "back", "with", "your", "you", "this", "that", "then", "them", "they", "have", "over", "here", "there", "would", "could", "should", "about", "today", "tomorrow", "week", "month", "friday", "monday", "tuesday", "wednesday", "thursday", "next", "once", "after", "before", "when", "from", "also", "just", "please", "thanks", "attached", "know", "make", "sure", "need", "want", "like", "promised", "checked", "latest", "been", "were", "into", "some", "more", "let's", "call", "email", "mail", "message", "follow"]
@@ -56,27 +63,27 @@ _MONEY = re.compile(r"[$\u20ac\u00a3]\s?\d|\b\d[\d.,]*\s?(?:usd|eur|gbp|dollars|
 def read(message: Message) -> Reading:
     """Return what the message says, as far as rules can tell; a language they do not know lowers the confidence."""
     content = message.content
-    said = sentences.split(content)
+    # What talks to machines is read by nobody here: it asks, promises and sums up nothing.
+    said = [sentence for sentence in sentences.split(content) if not guards.suspicious(sentence.text)]
     calendar = Calendar.of(message.sentAt, message.timezone)
     side: Side = "them" if message.direction == "inbound" else "us"
     away = message.direction == "inbound" and playbook.is_away_notice(message.subject, content)
     asked = [] if away else questions.find_asks(said)
-    made = [] if away else promises.find_promises(
-        said, calendar, side, ours=message.ourParticipants, theirs=message.theirParticipants
-    )  # fmt: skip
-    theirs = _their_sentences(message, said)
+    spoken = _spoken(message, said, side)
+    made = [] if away else promises.find_promises(spoken, calendar)
+    theirs = [words.sentence for words in spoken if words.side == "them"]
     opposed = objections.find_objections(theirs)
     shown = signals.find_signals(theirs)
     rivals = signals.find_competitors(said, message.competitors)
     mood = sentiment.judge(said)
     scene = Scene(
-        text=sentences.own_words(content).strip(),
+        text=" ".join(sentence.text for sentence in said),
         subject=message.subject,
         sentences=said,
         asked=asked,
         signals={signal.name for signal in shown if signal.confidence >= guards.SHOWN},
         objections={objection.kind for objection in opposed if not objection.addressed},
-        competitors={rival.name for rival in rivals} if theirs else set(),
+        competitors={rival.name for rival in rivals} if theirs else set[str](),
         promised=bool(made),
         mood=mood.mood,
         urgency=urgency.judge(said, asked, calendar, message.subject),
@@ -130,15 +137,17 @@ def read(message: Message) -> Reading:
         next_steps=_next_steps(content, made, asked, message),
         potential_triggers=["none"] if away else playbook.potential_triggers(scene, wanted),
         flags=_flags(message, scene, away=away),
-        fulfilled_promises=_fulfilled(said, message.openPromises, side),
+        fulfilled_promises=[] if away else _fulfilled(said, message.openPromises, side, message.subject),
         away_until=_return(said, calendar) if away else "",
         overall_confidence=_confidence(content, said),
     )
 
 
-def _their_sentences(message: Message, said: Sequence[Sentence]) -> Sequence[Sentence]:
-    """Objections and signals are the buyer's; what we write about them is not theirs."""
-    return said if message.direction == "inbound" or message.channel in ("call", "meeting") else ()
+def _spoken(message: Message, said: Sequence[Sentence], side: Side) -> list[Spoken]:
+    """Objections, signals and facts are the buyer's own words; only a conversation holds both sides'."""
+    if message.channel in ("call", "meeting"):
+        return by_speaker(said, side, message.ourParticipants, message.theirParticipants)
+    return by_sender(said, side)
 
 
 class _Cited(TypedDict):
@@ -208,21 +217,26 @@ def _flags(message: Message, scene: Scene, *, away: bool) -> Flags:
     )
 
 
-def _fulfilled(said: Sequence[Sentence], offered: Sequence[OpenPromise], side: Side) -> list[int]:
-    """Return the numbers of this side's promises that a sentence reports as kept, told by the words they share."""
+def _fulfilled(said: Sequence[Sentence], offered: Sequence[OpenPromise], side: Side, subject: str) -> list[int]:
+    """
+    Return the numbers of this side's promises that the message keeps.
+
+    A sentence reports something as done or attached and shares its words with the promise; in the promise's own thread
+    one shared word is enough, and a promise to answer is kept by the next message that says more than thanks.
+    """
+    reports = [sentence for sentence in said if _KEEPING.search(sentence.lower) and "?" not in sentence.text]
+    reported = [_content_words(sentence.text) for sentence in reports]
+    around = _content_words(f"{subject} {' '.join(sentence.text for sentence in said[:4])}") if reports else set[str]()
+    substantial = len(" ".join(sentence.text for sentence in said).split()) >= _SUBSTANTIAL
     kept: list[int] = []
-    reports = [
-        _content_words(sentence.text)
-        for sentence in said
-        if _KEEPING.search(sentence.lower) and "?" not in sentence.text
-    ]
     for promise in offered:
+        if promise.who != side:
+            continue
         wanted = _content_words(promise.promise)
-        if (
-            promise.who == side
-            and wanted
-            and any(len(wanted & words) >= max(1, (len(wanted) + 1) // 2) for words in reports)
-        ):
+        shares = wanted and any(len(wanted & words) >= max(1, (len(wanted) + 1) // 2) for words in reported)
+        sends = promise.same_thread and reports and (not wanted or wanted & around)
+        answers_it = promise.same_thread and substantial and _TO_ANSWER.search(promise.promise.lower())
+        if shares or sends or answers_it:
             kept.append(promise.number)
     return kept
 

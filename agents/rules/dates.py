@@ -18,6 +18,8 @@ _NOON = time(12)
 _FRIDAY = 4
 _RECENT = timedelta(days=45)
 """A day without a year that lies less far back is meant as past; one further back is meant next year."""
+_EARLY = 5
+"""The day by which the beginning of a month is over."""
 _LONGEST = 600
 """Characters of a sentence that are read."""
 
@@ -235,6 +237,10 @@ def _early_next(match: re.Match[str], calendar: Calendar) -> date:
     return calendar.weekday(1 if match["early"] else _FRIDAY, week=1)
 
 
+def _early_next_month(_: re.Match[str], calendar: Calendar) -> date:
+    return calendar.month_end(1).replace(day=_EARLY)
+
+
 def _days(count: int) -> Resolve:
     return lambda _, calendar: calendar.today + timedelta(days=count)
 
@@ -280,6 +286,7 @@ _WORDS: tuple[tuple[str, Resolve], ...] = (
     (rf"(?P<count>{_NUMBER})(?:\s+of)?\s+(?P<unit>{_UNITS})\s+(?:from (?:now|today)|hence)", _ahead),
     (rf"{_LEAD}{_NEXT}\s+(?:week|woche)|(?:la\s+)?semaine prochaine|(?:la\s+)?pr\u00f3xima semana|(?:la\s+)?semana que viene", _days(7)),
     (rf"{_LEAD}(?:later\s+|sometime\s+)?(?:this|diese)\s+(?:coming\s+)?(?:week|woche)|cette semaine|esta semana", _this_week),
+    (rf"{_LEAD}(?:the\s+)?(?:early|beginning of|start of|anfang)\s+{_NEXT}\s+(?:month|monat)", _early_next_month),
     (rf"{_LEAD}{_NEXT}\s+(?:month|monat)|(?:le\s+)?mois prochain|(?:el\s+)?pr\u00f3ximo mes", lambda _, c: c.month_end(1)),
     (rf"{_LEAD}(?:later\s+)?this month|diesen monat|ce mois(?:-ci)?|este mes", lambda _, c: c.month_end()),
     (rf"{_LEAD}{_NEXT}\s+quarter", lambda _, c: month_end(c.today.year, ((c.today.month - 1) // 3 + 1) * 3 + 3)),

@@ -30,7 +30,7 @@ _SELLING = re.compile(
     re.IGNORECASE,
 )
 _BUYING = re.compile(
-    r"\b(?:interested in|looking for|pricing|quote|demo|trial|evaluat\w+|learn more about your|purchase|buy|subscribe|sign up|more information about|how much)\b",
+    r"\b(?:interested in|looking for|pricing|quotes?|quotations?|rfq|rfp|request for (?:quotation|proposals?|information)|bid invitation|tender|(?:need|want|have) a (?:system|solution|software|tool|vendor)|do you (?:do|offer|sell|support|work with|have)|demo|trial|evaluat\w+|learn more about your|purchase|buy|subscribe|sign up|more information about|how much)\b",
     re.IGNORECASE,
 )
 _TITLE_WORDS = re.compile(r"[._+-]+|\d+")
@@ -153,7 +153,9 @@ def _triage(envelope: Envelope) -> Triage:
         return Triage(decision="REJECT", confidence=78, reason="It sells something to us.")
     if playbook.is_away_notice(envelope.subject, envelope.contentPreview):
         return Triage(decision="REJECT", confidence=90, reason="It is an automatic reply.")
-    if shown & {"demo_request", "trial_request"}:
+    if "deal_at_risk" in shown:
+        return Triage(decision="REJECT", confidence=85, reason="They do not want to hear from us.")
+    if shown & {"demo_request", "trial_request"} or re.search(r"\b(?:demo|trial) request\b", text, re.IGNORECASE):
         return Triage(decision="BOOK", confidence=82, reason="It asks for a demo or a trial.")
     named = signals.find_products(text, envelope.products)
     if named and (asked or _BUYING.search(text)):
@@ -161,4 +163,4 @@ def _triage(envelope: Envelope) -> Triage:
         return Triage(decision="ROUTE_TO_PIPELINE", product=number, confidence=80, reason=f"It asks about {named[0]}.")
     if _BUYING.search(text) or shown & {"ready_to_proceed", "budget_confirmed", "timeline_urgent"}:
         return Triage(decision="BOOK" if asked else "NURTURE", confidence=70, reason="It shows interest in buying.")
-    return Triage(decision="NURTURE", confidence=60, reason="Nothing in it asks for more than an answer.")
+    return Triage(decision="REJECT", confidence=55, reason="Nothing in it is about buying.")

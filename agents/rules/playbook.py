@@ -14,7 +14,7 @@ _BILLING = re.compile(
     r"\b(?:invoices?|billing|payments?|remittance|purchase order|po number|overdue balance|refund|credit note|past due|rechnung|facture|factura)\b"
 )
 _SUPPORT = re.compile(
-    r"\b(?:not working|doesn't work|does not work|isn't working|error(?: message)?s?|bugs?|broken|ticket|crash\w*|outage|is down|log ?in (?:issue|problem)s?|can't (?:log|access)|troubleshoot\w*|support (?:case|request|team))\b"
+    r"\b(?:not working|doesn't work|does not work|isn't working|error(?: message)?s?|bugs?|broken|(?:is|been|are|went) down|ticket|crash\w*|outage|is down|log ?in (?:issue|problem)s?|can't (?:log|access)|troubleshoot\w*|support (?:case|request|team))\b"
 )
 _ONBOARDING = re.compile(
     r"\b(?:onboarding|kick-?off|implementation|go[- ]?live|data migration|training (?:session|date|plan)s?|set ?up (?:our|the|your) account|roll ?out)\b"
@@ -84,8 +84,8 @@ class Scene:
 
     @property
     def head(self) -> str:
-        """Subject and text, lower-cased."""
-        return f"{self.subject} {self.text}".lower()
+        """The text, with its subject where that is the sender's own, lower-cased."""
+        return (self.text if self.is_reply else f"{self.subject} {self.text}").lower()
 
 
 def is_away_notice(subject: str, text: str) -> bool:
@@ -96,15 +96,24 @@ def is_away_notice(subject: str, text: str) -> bool:
 
 
 def is_simple_logistics(scene: Scene, *, priced: bool) -> bool:
-    """Whether this is a short confirmation: at most fifty words, nothing asked, nothing priced, nothing objected."""
-    words = scene.text.split()
-    plain = (
-        not scene.objections
-        and not priced
-        and not scene.answers_expected
-        and scene.mood not in ("negative", "concerned")
-    )
-    return bool(words) and len(words) <= 50 and plain and _LOGISTIC.search(scene.text.lower()) is not None
+    """
+    Whether this is a short confirmation: at most fifty words, nothing asked, priced or objected.
+
+    Every sentence confirms, thanks or is too short to say anything else.
+    """
+    if (
+        not scene.sentences
+        or priced
+        or scene.objections
+        or scene.answers_expected
+        or scene.mood in ("negative", "concerned")
+    ):
+        return False
+    confirming = [_LOGISTIC.search(sentence.lower) is not None for sentence in scene.sentences]
+    plain = [
+        says or len(sentence.text.split()) <= 4 for says, sentence in zip(confirming, scene.sentences, strict=True)
+    ]
+    return any(confirming) and all(plain) and len(scene.text.split()) <= 50
 
 
 def communication_type(scene: Scene) -> CommunicationType:

@@ -12,8 +12,8 @@ from typing import Literal
 
 from agents.rules.dates import Calendar, Due, find_due
 from agents.rules.sentences import Sentence
+from agents.rules.speakers import Spoken
 
-Side = Literal["us", "them"]
 Direction = Literal["we_promised", "they_promised"]
 
 
@@ -35,12 +35,12 @@ _DOES = (
     r"send|share|forward|provide|get (?:back|you|it|that|this|the|these|those|them|our|a|an|in touch|on it|started|to (?:you|it))|"
     r"follow(?:[- ]?up)?|call|phone|ring|e-?mail|mail|text|ping|message|write|reply|respond|answer|reach out|revert|circle back|come back to|loop|"
     r"introduce|connect you|schedule|reschedule|set (?:it |that |this |one )?up|set up|book|arrange|organi[sz]e|confirm|check|verify|look (?:into|at|over)|"
-    r"investigate|find out|review|go (?:over|through)|read|prepare|draft|put together|pull together|work (?:on|up|out|with)|write up|build|create|produce|"
+    r"investigate|find out|review|go (?:over|through)|prepare|draft|put together|pull together|work (?:on|up|out|with)|write up|build|create|produce|"
     r"update|revise|amend|correct|fix|resolve|sort|address|handle|take care|take (?:it|this|that|a look|them|you|the)|deliver|ship|deploy|install|configure|"
     r"complete|finish|finali[sz]e|submit|file|sign|countersign|return|approve|pay|wire|transfer|process|refund|credit|invoice|issue|order|place|upload|post|"
     r"publish|circulate|distribute|attach|include|add|remove|cancel|extend|renew|upgrade|train|walk you|show you|demo|present|bring|drop|pick|run|test|"
     r"ask|talk (?:to|with)|speak (?:to|with)|discuss (?:it|this|that|the|with)|raise|escalate|clarify|explain|let (?:you|everyone|them|him|her) know|"
-    r"keep you|tell (?:you|them|him|her)|notify|inform|advise|remind|make (?:sure|the|a|an|it|that|this|those)|ensure|give you|have (?:it|that|this|them|the \w+|our \w+|someone|a \w+|an \w+|my \w+)|"
+    r"keep you|tell (?:you|them|him|her)|notify|inform|advise|remind|make (?:sure|the|a|an|it|that|this|those)|ensure|give you|have (?:it|that|this|them|the \w+|our \w+|someone|my \w+|an? (?:answer|quote|draft|update|proposal|version|response|result|decision|plan|offer|price|report|first \w+))|"
     r"put (?:you|it|that|this|the|a|an|in)|move|join|invite|see (?:what|to it|if|whether)|assign|allocate|waive|honou?r|match|hold|reserve|quote|price|propose|compile|gather|collect|document|migrate|import|export|enable|activate|provision|switch|roll out|launch|start|begin|kick off|proceed|stop by|swing by|visit|meet (?:with )?(?:the|our|my|your)|negotiate|push|chase|track|monitor|measure|report|summari[sz]e|redline|mark up|translate|print|scan|copy|fax|deal with|figure out|dig|sync|touch base|chat with|close|open|do (?:that|it|so|this)"
 )
 _STATES = (
@@ -54,13 +54,14 @@ _PROMISES: tuple[tuple[re.Pattern[str], float], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), confidence)
     for pattern, confidence in (
         (rf"(?<![\w']){_SELF}{_FUTURE}\s+{_ADVERBS}(?P<verb>[a-z][\w'-]*)", 0.90),
-        (rf"(?:^|[.;,]\s+|\band\s+|\bthen\s+)(?:will|shall|going to)\s+{_ADVERBS}(?P<verb>(?:{_DOES})\b)", 0.86),
+        (rf"^(?:(?:ok(?:ay)?|sure|thanks|thank you|great|perfect|yes|noted|got it|understood|done)\b[^.;]{{0,40}}[,;.-]\s*)?(?:will|shall|going to)\s+{_ADVERBS}(?P<verb>(?:{_DOES})\b)", 0.86),
         (r"(?:^|[.;,:-]\s+|\band\s+|\bbut\s+|\bso\s+|\bok(?:ay)?,?\s+|\bsure,?\s+)let me (?!know)(?:just |quickly |first )?(?P<verb>(?:check|get back|find out|look into|send|confirm|ask|see (?:what|if|whether)|talk to|speak (?:to|with)|run (?:it|this|that)|circle back|follow up|investigate|dig|work on|pull|put together|share|forward))", 0.82),
         (r"(?<!\w)(?P<self>our|my)\s+(?P<who>(?:\w+\s+)?(?:team|engineers?|engineering|legal|finance|accounting|support|colleagues?|assistant|manager|lawyers?|counsel|procurement|purchasing|controller|cfo|ceo|cto|boss|office))\s+(?:will|is going to|are going to)\s+(?P<verb>[a-z][\w'-]*)", 0.84),
-        (r"(?<!\w)you(?:'ll| will| should)\s+(?:\w+ly\s+)?(?P<verb>(?:have|get|receive|hear (?:back )?from (?:me|us))\b)", 0.82),
+        (r"(?<!\w)you(?:'ll| will| should)\s+(?:\w+ly\s+)?(?P<verb>(?:have|get|receive)\b)", 0.80),
+        (r"(?<!\w)you(?:'ll| will| should)\s+(?:\w+ly\s+)?(?P<verb>hear (?:back )?from (?:me|us)\b)", 0.82),
         (r"(?<!\w)(?P<self>i|we)\s+(?:can|could)\s+(?P<verb>(?:have|get|send|deliver|turn|finish|complete|ship)\b)", 0.78),
         (r"(?<!\w)(?:it|that|this|they|the (?:\w+\s+){1,4}?|your (?:\w+\s+){1,3}?|our (?:\w+\s+){1,3}?)(?:'ll| ?will)\s+be\s+(?P<verb>(?:sent|delivered|shipped|ready|with you|in your|finali[sz]ed|completed|done|available|signed|returned|paid|processed|issued))\b", 0.80),
-        (r"(?<!\w)i owe you\s+(?P<verb>(?:a|an|the|that|some|those)\b)", 0.84),
+        (r"(?<!\w)i owe you\s+(?P<verb>(?:a|an|the|that|some|those)\b(?! (?:apology|thank|favou?r|beer|coffee|drink|lunch|dinner|big|huge)))", 0.84),
         (r"(?<!\w)(?P<self>i|we)(?:'m| am|'re| are)\s+(?P<verb>(?:sending|sharing|forwarding|calling|getting|preparing|finali[sz]ing|shipping|delivering|submitting|signing|scheduling|booking|setting)\b)", 0.78),
         (r"\b(?P<self>ich|wir)\s+(?P<verb>werden?)\s+(?=.{0,120}\b(?:\w+en)\b)", 0.84),
         (r"\b(?P<verb>(?:schicke|sende|maile|liefere|melde|rufe|kl\u00e4re|pr\u00fcfe|erstelle|bereite|lasse|schicken|senden|liefern|melden|kl\u00e4ren|pr\u00fcfen|erstellen))\s+(?:ich|wir)\b", 0.84),
@@ -113,7 +114,6 @@ _NEXT_CLAUSE = re.compile(
     r";|\s-\s|,?\s+but\s|,?\s+(?:and|then)\s+(?:i|we|you|he|she|they|please|could|can|would|let)\b|,\s+(?:so|which|while|please|could|can|would)\b|\s+(?:because|since|although|whereas)\s",
     re.IGNORECASE,
 )
-_SPEAKER = re.compile(r"^(?P<name>[A-Z][\w.'-]*(?:\s[A-Z][\w.'-]*){0,2})(?:\s\([^)]{1,30}\))?:\s")
 _FOR_YOU = re.compile(
     r"\b(?:you|your|y'all|the (?:team|group)|everyone|ihnen|dir|euch|vous|le|les|te)\b", re.IGNORECASE
 )
@@ -121,44 +121,23 @@ _JOINED = re.compile(r"^(?:(?:and|then|but|so|ok(?:ay)?|sure)\b,?\s+)+", re.IGNO
 _LONGEST = 600
 """Characters of a sentence that are read."""
 _SUBJECT = re.compile(
-    r"^(?:i|we)(?:'ll| will| shall|'m going to| am going to|'re going to| are going to|'m| am|'re| are| can)\s+",
+    r"^(?:will|shall|going to)\s+|^(?:i|we)(?:'ll| will| shall|'m going to| am going to|'re going to| are going to|'m| am|'re| are| can)\s+",
     re.IGNORECASE,
 )
 
 
-def find_promises(
-    sentences: Sequence[Sentence],
-    calendar: Calendar,
-    side: Side,
-    *,
-    ours: Sequence[str] = (),
-    theirs: Sequence[str] = (),
-) -> list[Promise]:
-    """
-    Return the promises of a message, in order.
-
-    `side` is the sender's; in a transcript ("Name: words") the speaker's side counts, told by the names of either side.
-    """
+def find_promises(spoken: Sequence[Spoken], calendar: Calendar) -> list[Promise]:
+    """Return the promises of a message or conversation, in order, each for the side of whoever makes it."""
     found: list[Promise] = []
-    speaking, who = side, None
-    for sentence in sentences:
-        if spoken := _SPEAKER.match(sentence.text):
-            speaking, who = _side_of(spoken["name"], ours, theirs, side), spoken["name"]
-        if _cannot_promise(sentence):
+    for said in spoken:
+        if _cannot_promise(said.sentence):
             continue
-        direction: Direction = "we_promised" if speaking == "us" else "they_promised"
+        direction: Direction = "we_promised" if said.side == "us" else "they_promised"
         found.extend(
-            Promise(text, direction, sentence, confidence, due, named or who)
-            for text, confidence, due, named in _promised(sentence, calendar)
+            Promise(text, direction, said.sentence, confidence, due, named or said.name)
+            for text, confidence, due, named in _promised(said.sentence, calendar)
         )
     return found
-
-
-def _side_of(name: str, ours: Sequence[str], theirs: Sequence[str], otherwise: Side) -> Side:
-    spoken = set(name.lower().split())
-    if any(spoken & set(known.lower().split()) for known in ours):
-        return "us"
-    return "them" if any(spoken & set(known.lower().split()) for known in theirs) else otherwise
 
 
 def _cannot_promise(sentence: Sentence) -> bool:

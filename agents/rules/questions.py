@@ -106,7 +106,7 @@ _SMALL_TALK = re.compile(
 _COURTESY = re.compile(
     r"\b(?:hesitate|feel free)\b|^(?:and )?(?:if|should) you (?:have|need|require) any (?:\w+ )*(?:questions?|concerns?|help|assistance|information|issues?)\b"
     r"|\blet (?:me|us) know (?:if|should) (?:you|there) (?:have|are|need|is|require) (?:any(?:thing)?|questions?|further|more)\b"
-    r"|\bany (?:further |other |more )?questions\b.{0,40}\blet (?:me|us) know\b|\bplease (?:note|see attached|find|be advised|be aware)\b"
+    r"|\bany (?:further |other |more )?questions\b.{0,40}\blet (?:me|us) know\b|\bplease (?:note|see attached|find|be advised|be aware)\b|^have (?:a|an) \w+ (?:one|day|week|weekend|evening|afternoon|trip)\b"
 )
 _OWN_DOING = re.compile(
     r"^(?:(?:i|we)(?:'ll| will| shall|'m going to| am going to| can| plan to| look| am looking|'m looking)|looking forward|see you|talk (?:to you )?soon|thanks|thank you)\b"

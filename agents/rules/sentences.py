@@ -32,7 +32,8 @@ _SIGNATURE = re.compile(r"^-- ?$", re.MULTILINE)
 _SIGN_OFF = re.compile(
     r"""^[ \t]*(?:
         (?:(?:with\s+)?(?:kind|best|warm(?:est)?|many)\s+)?(?:regards|wishes)|best|all\s+the\s+best|cheers|sincerely(?:\s+yours)?
-      | (?:many\s+)?thanks(?:\s+(?:again|so\s+much|a\s+lot))?|thank\s+you|thx|yours(?:\s+(?:truly|sincerely|faithfully))?|talk\s+soon
+      | (?:many\s+)?thanks(?:\s+(?:again|so\s+much|a\s+lot))?|thank\s+you|thx|yours(?:\s+(?:truly|sincerely|faithfully))?|(?:talk|speak)\s+(?:to\s+you\s+)?soon|take\s+care
+      | have\s+a\s+(?:good|great|nice|lovely)\s+(?:one|day|week|weekend|evening|afternoon|rest\s+of\s+.{3,12})
       | (?:mit\s+)?(?:freundlichen|besten|herzlichen|liebe[nr]?|viele)\s+gr(?:\u00fc|ue)(?:\u00df|ss)e?n?|(?:vg|lg|mfg)
       | cordialement|bien\s+(?:cordialement|\u00e0\s+vous)|salutations(?:\s+distingu\u00e9es)?
       | (?:un\s+)?(?:cordial\s+)?saludos?(?:\s+cordiales)?|atentamente

@@ -36,6 +36,7 @@ class OfferedPromise(Row):
     direction: Literal["we_promised", "they_promised"]
     promise_text: str
     promised_at: datetime
+    in_thread: bool
 
 
 class MessageContext(Row):
@@ -101,10 +102,11 @@ async def get_message_context(tx: Tx, caller: Caller, communication_id: UUID) ->
                     WHERE m.company_id IS NOT NULL AND company_id = m.company_id AND deleted_at IS NULL
                     ORDER BY added_at DESC LIMIT %(notes)s) n), '{{}}') AS notes,
                coalesce((SELECT json_agg(p ORDER BY p.promised_at) FROM (
-                   SELECT id, direction, promise_text, promised_at FROM promises
-                    WHERE m.company_id IS NOT NULL AND company_id = m.company_id AND owner_user_id = m.user_id
-                      AND status IN ('pending', 'overdue') AND NOT is_hidden AND promised_at < m.occurred_at
-                    ORDER BY promised_at DESC LIMIT %(offered)s) p), '[]') AS open_promises
+                   SELECT q.id, q.direction, q.promise_text, q.promised_at, coalesce(s.thread_id = m.thread_id, false) AS in_thread
+                     FROM promises q LEFT JOIN communications s ON s.id = q.source_communication_id
+                    WHERE m.company_id IS NOT NULL AND q.company_id = m.company_id AND q.owner_user_id = m.user_id
+                      AND q.status IN ('pending', 'overdue') AND NOT q.is_hidden AND q.promised_at < m.occurred_at
+                    ORDER BY coalesce(s.thread_id = m.thread_id, false) DESC, q.promised_at DESC LIMIT %(offered)s) p), '[]') AS open_promises
           FROM communications m
           JOIN users u ON u.id = m.user_id
           LEFT JOIN companies c ON c.id = m.company_id
