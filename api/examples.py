@@ -37,18 +37,18 @@ def example_of(schema: Schema, components: Schema, name: str = "") -> Any:
     """Return a value that fits the schema; its own examples and defaults first."""
     if "$ref" in schema:
         return example_of(components[schema["$ref"].rpartition("/")[2]], components, name)
-    for given in ("example", "const"):
-        if given in schema:
-            return schema[given]
-    for several in ("examples", "enum"):
-        if schema.get(several):
-            return schema[several][0]
-    for choice in ("anyOf", "oneOf", "allOf"):
-        if choice in schema:
-            return example_of(_telling(schema[choice]), components, name)
+    given = [schema[key] for key in ("example", "const") if key in schema]
+    given += [schema[key][0] for key in ("examples", "enum") if schema.get(key)]
+    if given:
+        return given[0]
+    choices = schema.get("anyOf") or schema.get("oneOf") or schema.get("allOf")
+    if choices:
+        return example_of(_telling(choices), components, name)
+    return _made(schema, components, name)
+
+
+def _made(schema: Schema, components: Schema, name: str) -> Any:
     match schema.get("type"):
-        case "object":
-            return _object(schema, components)
         case "array":
             return [example_of(schema.get("items", {}), components, name.removesuffix("s"))]
         case "string":
@@ -58,7 +58,7 @@ def example_of(schema: Schema, components: Schema, name: str = "") -> Any:
         case "boolean":
             return True
         case _:
-            return {} if "properties" not in schema else _object(schema, components)
+            return _object(schema, components)
 
 
 def examples_of(schema: Schema, components: Schema) -> Iterator[Any]:

@@ -13,6 +13,7 @@ import pytest
 import respx
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from pydantic import SecretStr
 
 from api import auth, issuers
@@ -74,7 +75,7 @@ class TestOwnTokens:
             "exp": datetime.now(UTC) + timedelta(hours=1),
         }
         assert await status_of(client, jwt.encode(claims, "x" * 40, "HS256")) == 401
-        assert await status_of(client, jwt.encode(claims, None, "none")) == 401
+        assert await status_of(client, jwt.encode(claims, "", "none")) == 401
         assert await status_of(client, jwt.encode(claims, "x" * 80, "HS512")) == 401
 
     @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def rsa_key() -> rsa.RSAPrivateKey:
 
 
 def published(key: Any, kid: str, **more: str) -> dict[str, Any]:
-    kind = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
+    kind: Any = RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else ECAlgorithm
     return json.loads(kind.to_jwk(key.public_key())) | {"kid": kid, "use": "sig"} | more
 
 
