@@ -129,14 +129,14 @@ async def forget_secret(tx: Tx, name: str) -> bool:
     return bool(await tx.run("DELETE FROM secrets WHERE name = %(name)s", name=name))
 
 
-async def reseal_secrets(tx: Tx, vault: Vault, *, limit: int = 500) -> int:
+async def reseal_secrets(tx: Tx, vault: Vault) -> int:
     """
     Seal anew what an older key has sealed; return how many there were.
 
     Raises `NotReadable` when the ring has lost a key.
     """
     rows = await tx.many(_SecretRow, "SELECT name, sealed FROM secrets ORDER BY name FOR UPDATE")
-    stale = [row for row in rows if vault.is_stale(row.sealed)][:limit]
+    stale = [row for row in rows if vault.is_stale(row.sealed)]
     for row in stale:
         await keep_secret(tx, vault, row.name, vault.open(row.name, row.sealed))
     return len(stale)

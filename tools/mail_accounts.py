@@ -131,6 +131,32 @@ async def require_reauth(tx: Tx, user_id: UUID, sealed: bytes | None = None) -> 
     )
 
 
+class _Sealed(Row):
+    user_id: UUID
+    token_cache: bytes
+
+
+async def reseal_accounts(tx: Tx, vault: Vault) -> int:
+    """
+    Seal anew the token caches that an older key has sealed; return how many there were.
+
+    Raises `NotReadable` when the ring has lost a key.
+    """
+    rows = await tx.many(
+        _Sealed,
+        "SELECT user_id, token_cache FROM mail_accounts WHERE token_cache IS NOT NULL ORDER BY user_id FOR UPDATE",
+    )
+    stale = [row for row in rows if vault.is_stale(row.token_cache)]
+    for row in stale:
+        name = _secret_name(row.user_id)
+        await tx.run(
+            "UPDATE mail_accounts SET token_cache = %(sealed)s WHERE user_id = %(user_id)s",
+            user_id=row.user_id,
+            sealed=vault.seal(name, vault.open(name, row.token_cache)),
+        )
+    return len(stale)
+
+
 def _secret_name(user_id: UUID) -> str:
     return f"mail_accounts:{user_id}"
 

@@ -45,12 +45,17 @@ def every(**how_often: float) -> timedelta:
 
 
 TABLE: tuple[Entry, ...] = (
-    Entry("signals.detect", every(hours=1)),
-    Entry("summaries.refresh_stale", every(minutes=10)),
+    Entry("communications.analyze_pending", every(minutes=1)),
+    Entry("knowledge.collect", every(seconds=30)),
     Entry("runs.sweep", every(seconds=30)),
-    Entry("runs.prune", crontab(hour="3", minute="41")),
-    Entry("outbox.prune", crontab(hour="3", minute="17")),
+    Entry("promises.mark_overdue", every(minutes=5)),
+    Entry("summaries.refresh_stale", every(minutes=10)),
+    Entry("signals.detect", crontab(minute="7")),
     Entry("outbox.forget_silent", every(minutes=10)),
+    Entry("requests.forget_old", crontab(minute="41")),
+    Entry("outbox.prune", crontab(hour="3", minute="17")),
+    Entry("runs.prune", crontab(hour="3", minute="37")),
+    Entry("vault.reseal", crontab(hour="3", minute="57")),
 )
 
 

@@ -1,20 +1,24 @@
 """Jobs are registered by their signature, carried out under a lease, retried, and given up visibly."""
 
 import asyncio
+import base64
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from api.jobs import beat, kit
 from api.jobs.kit import Later, Run, carry_out, job, run_due_jobs, run_job_inline
 from api.jobs.process import Means
-from memory import outbox
+from memory import outbox, vault
 from memory.db import Database, clock
 from memory.errors import Conflict, Outage, TooMany
 from memory.outbox import PromiseRow
 from memory.settings import Settings
+from memory.vault import Vault
+from tests.given import Given
+from tools import mail_accounts
 
 
 @pytest.fixture(autouse=True)
@@ -299,6 +303,35 @@ class TestMaintenance:
         async with db.reading() as tx:
             assert await tx.one(int, "SELECT count(*) FROM outbox") == 0
             assert await tx.one(int, "SELECT count(*) FROM heartbeats") == 0
+
+    async def test_seals_anew_what_an_older_key_has_sealed(self, db: Database):
+        old, new = base64.b64encode(b"o" * 32).decode(), base64.b64encode(b"n" * 32).decode()
+        before = Settings(vault_keys=SecretStr(f"k1:{old}"))
+        async with db.transaction() as tx:
+            rep = await Given(tx).user()
+            sealer = Vault(before.key_ring)
+            await vault.keep_secret(tx, sealer, "fireflies", b"key")
+            await mail_accounts.connect_account(tx, sealer, rep.user_id or uuid4(), rep.email, "cache")
+        await run_job_inline(db, "vault.reseal", settings=Settings(vault_keys=SecretStr(f"k2:{new},k1:{old}")))
+        newest = Vault(Settings(vault_keys=SecretStr(f"k2:{new}")).key_ring)
+        async with db.reading() as tx:
+            assert await vault.read_secret(tx, newest, "fireflies") == b"key"
+            sealed = await tx.one(bytes, "SELECT token_cache FROM mail_accounts")
+        assert newest.open(f"mail_accounts:{rep.user_id}", sealed) == b"cache"
+
+    async def test_forgets_answers_after_a_day(self, db: Database):
+        for hours in (25, 23):
+            async with db.transaction(clock() - timedelta(hours=hours)) as tx:
+                await tx.run(
+                    """
+                    INSERT INTO idempotency_keys (user_id, key, route, request_hash, created_at)
+                    VALUES (%(user_id)s, 'k', 'r', 'h', %(now)s)
+                    """,
+                    user_id=uuid4(),
+                )
+        await run_job_inline(db, "requests.forget_old")
+        async with db.reading() as tx:
+            assert await tx.one(int, "SELECT count(*) FROM idempotency_keys") == 1
 
 
 class TestBeatTable:
