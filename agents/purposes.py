@@ -41,6 +41,18 @@ class Purpose(Generic[I, O]):
     tier: Tier = "cheap"
     max_output_tokens: int = 2000
 
+    def __post_init__(self) -> None:
+        """Be known, so that prompts and rules can be held against the purposes they are for."""
+        _known[self.key] = self
+
+
+_known: dict[str, Purpose[Any, Any]] = {}
+
+
+def list_purposes() -> list[Purpose[Any, Any]]:
+    """Return the purposes of every module imported so far, by key."""
+    return [_known[key] for key in sorted(_known)]
+
 
 @dataclass(frozen=True, slots=True)
 class About:

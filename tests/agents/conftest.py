@@ -19,7 +19,9 @@ URL = "http://model.test/v1"
 Scripted = str | dict[str, Any] | httpx.Response | Exception | Callable[[dict[str, Any]], Any]
 
 
-def completion(content: Any, *, model: str = "m", usage: tuple[int, int] | None = (100, 20), **message: Any) -> httpx.Response:
+def completion(
+    content: Any, *, model: str = "m", usage: tuple[int, int] | None = (100, 20), **message: Any
+) -> httpx.Response:
     """What a compatible server answers; usage None for servers that do not say."""
     text = content if isinstance(content, str) or content is None else json.dumps(content)
     said: dict[str, Any] = {"role": "assistant", "content": text, **message}
@@ -28,7 +30,9 @@ def completion(content: Any, *, model: str = "m", usage: tuple[int, int] | None 
         "object": "chat.completion",
         "created": 1,
         "model": model,
-        "choices": [{"index": 0, "message": said, "finish_reason": "tool_calls" if "tool_calls" in message else "stop"}],
+        "choices": [
+            {"index": 0, "message": said, "finish_reason": "tool_calls" if "tool_calls" in message else "stop"}
+        ],
     }
     if usage:
         body["usage"] = {"prompt_tokens": usage[0], "completion_tokens": usage[1], "total_tokens": sum(usage)}
@@ -142,7 +146,7 @@ async def hire(db: Database, name: str = "Rita Rep", role: str = "rep") -> Calle
             INSERT INTO users (auth_id, email, name, role)
             VALUES (%(email)s, %(email)s, %(name)s, %(role)s) RETURNING id
             """,
-            email=f"{name.split()[0].lower()}.{role}@example.com",
+            email=f"{name.split(maxsplit=1)[0].lower()}.{role}@example.com",
             name=name,
             role=role,
         )
