@@ -54,8 +54,12 @@ async def upsert_conversations(tx: Tx, house: House, placed: "Sequence[Placed]")
                contact_id = coalesce(c.contact_id, excluded.contact_id),
                link_confidence = coalesce(c.link_confidence, excluded.link_confidence),
                link_method = CASE WHEN c.link_method = 'none' THEN excluded.link_method ELSE c.link_method END,
-               participant_emails = (SELECT array_agg(DISTINCT e) FROM (SELECT unnest(c.participant_emails || excluded.participant_emails) AS e LIMIT 50) AS every),
-               participant_names = (SELECT array_agg(DISTINCT e) FROM (SELECT unnest(c.participant_names || excluded.participant_names) AS e LIMIT 50) AS every),
+               participant_emails = coalesce((
+                   SELECT array_agg(DISTINCT e)
+                     FROM (SELECT unnest(c.participant_emails || excluded.participant_emails) AS e LIMIT 50) AS every), '{}'),
+               participant_names = coalesce((
+                   SELECT array_agg(DISTINCT e)
+                     FROM (SELECT unnest(c.participant_names || excluded.participant_names) AS e LIMIT 50) AS every), '{}'),
                message_count = c.message_count + excluded.message_count,
                has_attachments = c.has_attachments OR excluded.has_attachments,
                first_message_at = least(c.first_message_at, excluded.first_message_at),

@@ -173,7 +173,7 @@ def _read_json(file: Path, name: str, offset: int) -> Iterator[Item]:
                 yield from _from_documents(graph.messages_of(document), name, offset)
                 return
         stream.seek(0)
-        if _loads(head.partition(b"\n")[0]) is not None:
+        if any(isinstance(_loads(line), dict | list) for line in head.split(b"\n", 3)[:3]):
             yield from _read_lines(stream, name, offset)
         else:
             yield from _from_objects(stream, name, offset)
