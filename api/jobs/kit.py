@@ -25,7 +25,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import orjson
 import structlog
@@ -38,11 +38,14 @@ from memory.db import Database, Tx, clock
 from memory.embeddings import Embedder
 from memory.errors import Refusal, Rendered, TooMany
 from memory.settings import Settings, current
+from tools.mail_accounts import Mailboxes
 
 if TYPE_CHECKING:
     from agents.runs import Engine
 
 P = ParamSpec("P")
+T = TypeVar("T")
+INSIST_S = (0.2, 1.0, 3.0)
 Queue = Literal["agents", "clock", "mail", "default"]
 QUEUES: tuple[Queue, ...] = ("clock", "default", "mail", "agents")
 MACHINERY = frozenset({"kit", "process", "worker", "relay", "beat"})
@@ -117,6 +120,11 @@ class Run:
     def transaction(self) -> AbstractAsyncContextManager[Tx]:
         """One transaction, committed when the block ends well. No model or network call inside."""
         return self.db.transaction()
+
+    @property
+    def mailboxes(self) -> Mailboxes:
+        """The mailboxes that people have connected."""
+        return self.means.mailboxes
 
     async def engine(self) -> "Engine":
         """Return the agents' engine of this process; the first call takes seconds."""
@@ -215,10 +223,10 @@ async def carry_out(means: Means, outbox_id: int, name: str) -> bool:
     if known is None:
         log.warning("no such job", job=name, job_id=outbox_id)
         return False
-    async with means.db.transaction() as tx:
-        claimed = await outbox.claim(
-            tx, outbox_id, worker=name_of("worker"), lease=known.lease, attempts=known.attempts
-        )
+    claimed = await _insist(
+        means.db,
+        lambda tx: outbox.claim(tx, outbox_id, worker=name_of("worker"), lease=known.lease, attempts=known.attempts),
+    )
     if claimed is None:
         return False
     run = Run(means, name, outbox_id, claimed.attempt, log.bind(job=name, job_id=outbox_id, attempt=claimed.attempt))
@@ -230,10 +238,22 @@ async def carry_out(means: Means, outbox_id: int, name: str) -> bool:
     except Exception as failure:  # noqa: BLE001 - whatever a job raises is recorded on its promise
         await _record_failure(run, known, claimed, failure)
         return False
-    async with means.db.transaction() as tx:
-        kept = await outbox.finish(tx, claimed)
+    kept = await _insist(means.db, lambda tx: outbox.finish(tx, claimed))
     run.log.info("job done", kept=kept)
     return kept
+
+
+async def _insist(db: Database, act: Callable[[Tx], Awaitable[T]]) -> T:
+    """Do what may be repeated in a transaction, trying again while the database comes back from a restart."""
+    for pause_s in INSIST_S:
+        try:
+            async with db.transaction() as tx:
+                return await act(tx)
+        except Exception:
+            log.warning("database away; trying again", exc_info=True)
+            await asyncio.sleep(pause_s)
+    async with db.transaction() as tx:
+        return await act(tx)
 
 
 async def _within_lease(db: Database, job: Job, claimed: outbox.ClaimRow, work: Awaitable[None]) -> None:
@@ -288,13 +308,16 @@ async def _record_failure(run: Run, job: Job, claimed: outbox.ClaimRow, failure:
     if isinstance(failure, LeaseLost):
         run.log.warning("job taken over by another worker")
         return
-    async with run.transaction() as tx:
-        if hopeless or claimed.attempt >= job.attempts:
-            await outbox.bury(tx, claimed, said)
-        else:
-            await outbox.put_back(tx, claimed, said, wait=_pause_after(failure, job, claimed.attempt))
-    report = run.log.error if hopeless or claimed.attempt >= job.attempts else run.log.warning
-    report("job failed", error=said, final=hopeless, exc_info=None if isinstance(failure, Rendered) else failure)
+    gives_up = hopeless or claimed.attempt >= job.attempts
+
+    async def record(tx: Tx) -> bool:
+        if gives_up:
+            return await outbox.bury(tx, claimed, said)
+        return await outbox.put_back(tx, claimed, said, wait=_pause_after(failure, job, claimed.attempt))
+
+    await _insist(run.db, record)
+    report = run.log.error if gives_up else run.log.warning
+    report("job failed", error=said, given_up=gives_up, exc_info=None if isinstance(failure, Rendered) else failure)
 
 
 def _pause_after(failure: Exception, job: Job, attempt: int) -> timedelta:

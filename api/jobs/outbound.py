@@ -5,7 +5,6 @@ from datetime import timedelta
 from api.jobs.kit import Later, Run, job
 from memory.effects import EffectElsewhere
 from tools import outbound
-from tools.mail_accounts import Mailboxes
 
 AGAIN = timedelta(minutes=2)
 
@@ -13,10 +12,7 @@ AGAIN = timedelta(minutes=2)
 @job(outbound.JOB, queue="mail", attempts=8, first_pause=timedelta(seconds=30))
 async def send_mail(run: Run, *, effect_key: str, **_: object) -> None:
     """Send a promised letter, or find out what became of it when its sender was not heard of again."""
-    mailboxes = Mailboxes(run.settings, run.transaction)
     try:
-        await outbound.resume_mail(run.transaction, mailboxes, effect_key)
+        await outbound.resume_mail(run.transaction, run.mailboxes, effect_key)
     except (EffectElsewhere, outbound.MailUnderway) as elsewhere:
         raise Later(elsewhere.message, wait=AGAIN) from elsewhere
-    finally:
-        await mailboxes.close()

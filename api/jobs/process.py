@@ -20,6 +20,7 @@ from memory import heartbeats
 from memory.db import Database
 from memory.embeddings import Embedder, from_settings
 from memory.settings import Settings
+from tools.mail_accounts import Mailboxes
 
 if TYPE_CHECKING:
     from agents.runs import Engine
@@ -79,7 +80,10 @@ class Means:
         self.settings = settings
         self._engine = engine
         self._embedder = embedder
+        self._mailboxes: Mailboxes | None = None
         self._made: list[Any] = []
+        self.closing = False
+        """Whether the process is about to end: a long job stops between two batches and promises the rest."""
         self._lock = asyncio.Lock()
 
     async def engine(self) -> "Engine":
@@ -104,8 +108,17 @@ class Means:
             self._made.append(self._embedder)
         return self._embedder
 
+    @property
+    def mailboxes(self) -> Mailboxes:
+        """The mailboxes that people have connected; nothing is opened before the first letter."""
+        if self._mailboxes is None:
+            self._mailboxes = Mailboxes(self.settings, self.db.transaction)
+            self._made.append(self._mailboxes)
+        return self._mailboxes
+
     async def drain(self) -> None:
         """Let agent runs end the step they are in and give them back; the process is about to end."""
+        self.closing = True
         if self._engine is not None and self._engine in self._made:
             self._made.remove(self._engine)
             await self._engine.close()

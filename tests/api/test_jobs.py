@@ -251,6 +251,29 @@ class TestCarryOut:
             await working
         assert (await look_up(db, outbox_id)).status == "running"
 
+    async def test_keeps_its_promise_although_the_database_was_restarted(self, db: Database, means: Means):
+        async def cut() -> None:
+            """Cut every other connection, as a restart does; the pool finds out when it uses one."""
+            other = await Database.open(db.url, size=1)
+            async with other.reading() as tx:
+                await tx.many(
+                    bool,
+                    """
+                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                     WHERE datname = current_database() AND pid <> pg_backend_pid()
+                    """,
+                )
+            await other.close()
+
+        @job("flags.wake")
+        async def wake(run: Run, **_: object) -> None:
+            await cut()
+
+        outbox_id = await promise(db, "flags.wake")
+        await cut()
+        assert await carry_out(means, outbox_id, "flags.wake")
+        assert (await look_up(db, outbox_id)).attempts == 1
+
     async def test_leaves_a_job_it_does_not_know(self, db: Database, means: Means):
         outbox_id = await promise(db, "reports.print")
         assert not await carry_out(means, outbox_id, "reports.print")
