@@ -53,6 +53,10 @@ class Given:
         assert found is not None
         return SimpleNamespace(**found)
 
+    @staticmethod
+    def json(value: Any) -> Any:
+        return Json(value)
+
     async def workspace(self, **config: Any) -> None:
         await self.tx.run("UPDATE workspace SET config = config || %(config)s", config=Json(config))
 

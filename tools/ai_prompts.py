@@ -47,6 +47,27 @@ async def find_active_version(tx: Tx, keys: Sequence[str]) -> ActivePrompt | Non
     )
 
 
+class PromptWordsRow(Row):
+    """The words of one version."""
+
+    prompt_template: str
+    system_template: str | None
+
+
+async def find_words(tx: Tx, key: str, version: int) -> PromptWordsRow | None:
+    """Return the words of one version, active or not; None when this version is not kept here."""
+    return await tx.maybe(
+        PromptWordsRow,
+        """
+        SELECT v.prompt_template, v.system_template
+          FROM ai_prompts p JOIN ai_prompt_versions v ON v.prompt_id = p.id
+         WHERE p.key = %(key)s AND v.version = %(version)s
+        """,
+        key=key,
+        version=version,
+    )
+
+
 async def stamp_prompts(tx: Tx) -> str:
     """Return what changes whenever a prompt is added, released, switched on or switched off."""
     return await tx.one(

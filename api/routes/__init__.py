@@ -8,6 +8,7 @@ decide which route answers: a path is matched by its segments, literal ones befo
 from fastapi import APIRouter
 from starlette.routing import BaseRoute
 
+from api.console import pages
 from api.routes import (
     activities,
     ai_activity,
@@ -42,6 +43,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     tasks.router,
     triage.router,
+    pages.router,
 )
 
-MOUNTS: tuple[BaseRoute, ...] = ()
+MOUNTS: tuple[BaseRoute, ...] = (pages.mount(),)
