@@ -53,7 +53,7 @@ class Lives:
         self.rng = rng
         self.now = now
         self.stories = cast.material.stories
-        self.here: set[tuple[str, str]] = set()
+        self.here = {(deal.co, deal.end.story) for deal in cast.material.deals if deal.end is not None}
 
     def of_deals(self) -> list[Life]:
         """Return the life of every deal."""
@@ -93,10 +93,11 @@ class Lives:
             goes_on = path_of(deal)[-1] not in ("expand", "won", "lost")
             return self.stories["exp-second-site" if entry.site else "exp-wish" if goes_on else "exp-module"]
         kind = entry.type if entry.type == "new_business" else "expansion"
+        segment = self.cast.companies[entry.co].segment
         fitting = [
             story
             for story in self.stories.values()
-            if story.slot == slot and kind in story.kind and entry.mood in story.mood
+            if story.slot == slot and kind in story.kind and entry.mood in story.mood and segment in story.segments
         ]
         fresh = [story for story in fitting if (entry.co, story.id) not in self.here] or fitting
         least = min(self.teller.told[story.id] for story in fresh)

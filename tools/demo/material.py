@@ -188,6 +188,7 @@ class Story(Written):
     kind: tuple[str, ...] = ("new_business",)
     mood: tuple[Mood, ...] = ("good", "mixed", "bad")
     reason: str | None = None
+    segments: tuple[str, ...] = ("smb", "mid_market", "enterprise")
     subject: str
     items: Annotated[list[Item], BeforeValidator(_items), Field(min_length=1)]
 

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -73,7 +74,7 @@ def _communication(row: Filed, products: dict[str, UUID], now: datetime) -> tupl
         *_source(row), mail.key if mail else None, row.thread_id, (mail.mail.in_reply_to or None) if mail else None, message.references,
         row.awaits_us, row.awaits_them, due, SLA_MINUTES if due else None, row.answer.at if row.answer else None,
         id_of("communication", row.answer.key) if row.answer else None, noise, "skipped" if noise else "pending",
-        "auto" if method else "unmatched", {"contact_email": "0.95", "company_domain": "0.90"}.get(method or ""), method, mail.content_hash if mail else None,
+        "auto" if method else "unmatched", {"contact_email": "0.95", "company_domain": "0.90"}.get(method or ""), method, sha256(row.text.encode()).hexdigest(),
         row.deal_id, product_of(row, products), message.minutes * 60 or None,
         bool(row.awaits_us and message.deal and message.deal.value >= STARRED_VALUE), noise is not None and now - message.at > ARCHIVED_AFTER,
     )  # fmt: skip
