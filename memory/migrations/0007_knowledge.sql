@@ -103,13 +103,3 @@ CREATE TRIGGER communications_move AFTER UPDATE OF user_id, company_id, contact_
 CREATE TRIGGER meeting_transcriptions_move AFTER UPDATE OF user_id, company_id, contact_id, deal_id ON meeting_transcriptions FOR EACH ROW
     WHEN ((OLD.user_id, OLD.company_id, OLD.contact_id, OLD.deal_id) IS DISTINCT FROM (NEW.user_id, NEW.company_id, NEW.contact_id, NEW.deal_id))
     EXECUTE FUNCTION move_knowledge('transcript');
-
--- A deal's summary is for whoever may see the deal; the next indexing takes it up for the new owner.
-CREATE FUNCTION drop_deal_knowledge() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    DELETE FROM knowledge_sources s USING ai_summaries a
-     WHERE s.source_type = 'summary' AND s.source_id = a.id AND a.deal_id = NEW.id AND a.audience_id IS NULL;
-    RETURN NULL;
-END $$;
-CREATE TRIGGER deals_drop_knowledge AFTER UPDATE OF owner_id ON deals FOR EACH ROW
-    WHEN (OLD.owner_id IS DISTINCT FROM NEW.owner_id) EXECUTE FUNCTION drop_deal_knowledge();
