@@ -10,11 +10,71 @@ from pathlib import Path
 import orjson
 
 OWNER = "dana@northwind.example"
-WORDS = (
-    "the pilot went well and our team would like to see the numbers for next quarter before we sign anything please send the draft "
-    "contract together with a short overview of support hours because legal asked about the response times again we can talk on "
-    "Thursday afternoon or early next week whichever suits you better thanks for your patience with all these questions"
-).split()
+WORDS = [
+    "the",
+    "pilot",
+    "went",
+    "well",
+    "and",
+    "our",
+    "team",
+    "would",
+    "like",
+    "to",
+    "see",
+    "the",
+    "numbers",
+    "for",
+    "next",
+    "quarter",
+    "before",
+    "we",
+    "sign",
+    "anything",
+    "please",
+    "send",
+    "the",
+    "draft",
+    "contract",
+    "together",
+    "with",
+    "a",
+    "short",
+    "overview",
+    "of",
+    "support",
+    "hours",
+    "because",
+    "legal",
+    "asked",
+    "about",
+    "the",
+    "response",
+    "times",
+    "again",
+    "we",
+    "can",
+    "talk",
+    "on",
+    "Thursday",
+    "afternoon",
+    "or",
+    "early",
+    "next",
+    "week",
+    "whichever",
+    "suits",
+    "you",
+    "better",
+    "thanks",
+    "for",
+    "your",
+    "patience",
+    "with",
+    "all",
+    "these",
+    "questions",
+]
 HISTORY = 0.55
 """How much of the mail quotes what it answers."""
 
@@ -37,11 +97,12 @@ def _outlook(chance: random.Random, paragraphs: list[str], history: list[str], s
         body += (
             '<div style="border:none;border-top:solid #E1E1E1 1.0pt;padding:3.0pt 0in 0in 0in"><p class="MsoNormal">'
             f"<b>From:</b> Robin Vale &lt;robin@example.org&gt;<br><b>Sent:</b> {moment:%A, %B %d, %Y %I:%M %p}<br>"
-            f"<b>To:</b> {sender}<br><b>Subject:</b> RE: Contract<o:p></o:p></p></div>" + "".join(line(text) for text in history)
+            f"<b>To:</b> {sender}<br><b>Subject:</b> RE: Contract<o:p></o:p></p></div>"
+            + "".join(line(text) for text in history)
         )
     return (
         '<html><head><meta http-equiv="Content-Type" content="text/html; charset=utf-8"><style><!--\r\n@font-face {font-family:Calibri;}\r\n'
-        "p.MsoNormal {margin:0in; font-size:11.0pt;}\r\n--></style></head><body lang=\"EN-US\" link=\"#0563C1\"><div class=\"WordSection1\">"
+        'p.MsoNormal {margin:0in; font-size:11.0pt;}\r\n--></style></head><body lang="EN-US" link="#0563C1"><div class="WordSection1">'
         f"{body}</div></body></html>"
     )
 
@@ -53,14 +114,16 @@ def _gmail(chance: random.Random, paragraphs: list[str], history: list[str], sen
             f'<br><div class="gmail_quote"><div dir="ltr" class="gmail_attr">On {moment:%a, %b %d, %Y at %I:%M %p} Robin Vale &lt;'
             '<a href="mailto:robin@example.org">robin@example.org</a>&gt; wrote:<br></div><blockquote class="gmail_quote" '
             'style="margin:0px 0px 0px 0.8ex;border-left:1px solid rgb(204,204,204);padding-left:1ex">'
-            + "".join(f"<div>{text}</div>" for text in history) + "</blockquote></div>"
+            + "".join(f"<div>{text}</div>" for text in history)
+            + "</blockquote></div>"
         )
     return f'<div dir="ltr">{body}</div>'
 
 
 def _campaign(chance: random.Random, paragraphs: list[str]) -> str:
     cells = "".join(
-        f'<tr><td align="center" style="padding:12px;background-color:#ffffff;color:#333333;font-family:Arial">{text}</td></tr>' for text in paragraphs * 3
+        f'<tr><td align="center" style="padding:12px;background-color:#ffffff;color:#333333;font-family:Arial">{text}</td></tr>'
+        for text in paragraphs * 3
     )
     return (
         '<html><head><style>.preheader{display:none}</style></head><body style="background:#f4f4f4"><div class="preheader">A look inside</div>'
@@ -72,7 +135,11 @@ def _campaign(chance: random.Random, paragraphs: list[str]) -> str:
 def _plain(paragraphs: list[str], history: list[str], moment: datetime) -> str:
     text = "\n\n".join(paragraphs) + "\n\n-- \nRobin Vale\nExample Ltd\n"
     if history:
-        text += f"\nOn {moment:%a, %b %d, %Y at %I:%M %p}, Dana wrote:\n" + "\n".join(f"> {line}" for line in history) + "\n"
+        text += (
+            f"\nOn {moment:%a, %b %d, %Y at %I:%M %p}, Dana wrote:\n"
+            + "\n".join(f"> {line}" for line in history)
+            + "\n"
+        )
     return text
 
 
@@ -141,20 +208,22 @@ def mbox(file: Path, count: int, seed: int = 2) -> int:
     return file.stat().st_size
 
 
-def _mime(chance: random.Random, number: int, paragraphs: list[str], history: list[str], name: str, moment: datetime) -> bytes:
+def _mime(
+    chance: random.Random, number: int, paragraphs: list[str], history: list[str], name: str, moment: datetime
+) -> bytes:
     plain = _plain(paragraphs, history, moment)
     if chance.random() < 0.3:
         return f"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n\n{plain}".encode()
     html = _gmail(chance, paragraphs, history, name, moment)
     encoded = base64.encodebytes(html.encode()).decode()
     both = (
-        f"Content-Type: multipart/alternative; boundary=\"alt{number}\"\n\n--alt{number}\nContent-Type: text/plain; charset=utf-8\n\n{plain}\n"
+        f'Content-Type: multipart/alternative; boundary="alt{number}"\n\n--alt{number}\nContent-Type: text/plain; charset=utf-8\n\n{plain}\n'
         f"--alt{number}\nContent-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: base64\n\n{encoded}\n--alt{number}--\n"
     )
     if number % 12:
         return both.encode()
     file = base64.encodebytes(chance.randbytes(40_000)).decode()
     return (
-        f"Content-Type: multipart/mixed; boundary=\"mix{number}\"\n\n--mix{number}\n{both}\n--mix{number}\nContent-Type: application/pdf; name=\"offer.pdf\"\n"
-        f"Content-Disposition: attachment; filename=\"offer.pdf\"\nContent-Transfer-Encoding: base64\n\n{file}\n--mix{number}--\n"
+        f'Content-Type: multipart/mixed; boundary="mix{number}"\n\n--mix{number}\n{both}\n--mix{number}\nContent-Type: application/pdf; name="offer.pdf"\n'
+        f'Content-Disposition: attachment; filename="offer.pdf"\nContent-Transfer-Encoding: base64\n\n{file}\n--mix{number}--\n'
     ).encode()

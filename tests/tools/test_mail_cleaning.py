@@ -30,7 +30,16 @@ class TestForReading:
         assert cleaning.for_reading(hidden) == shown
 
     @pytest.mark.parametrize(
-        "text", ["plain\n\ttext", "Grüße, naïve señor", "می\u200cخواهم", "क्\u200dष", "❤\ufe0f 👍🏽", "日本語のメール", "שלום عالم"]
+        "text",
+        [
+            "plain\n\ttext",
+            "Grüße, naïve señor",
+            "می\u200cخواهم",
+            "क्\u200dष",
+            "❤\ufe0f 👍🏽",
+            "日本語のメール",
+            "שלום عالم",
+        ],
     )
     def test_leaves_what_people_write(self, text):
         assert cleaning.for_reading(text) == text

@@ -23,7 +23,10 @@ class TestToText:
             ("<pre>x = 1\n  y = 2</pre>", "x = 1\ny = 2"),
             ("Tom &amp; Ann &lt;ann@fir.example&gt; &#8364;5", "Tom & Ann <ann@fir.example> €5"),
             ("<style>p{}</style><script>x()</script><title>t</title>seen<!-- not -->", "seen"),
-            ("<blockquote>one<div>two<blockquote>three</blockquote></div></blockquote>four", "> one\n> two\n> > three\nfour"),
+            (
+                "<blockquote>one<div>two<blockquote>three</blockquote></div></blockquote>four",
+                "> one\n> two\n> > three\nfour",
+            ),
             ("unclosed <div>one<p>two", "unclosed\none\n\ntwo"),
             ("", ""),
         ],
@@ -60,7 +63,7 @@ class TestToText:
             '<div style="mso-hide:all">HIDDEN</div>',
             '<div style="clip:rect(0,0,0,0)">HIDDEN</div>',
             "<div hidden>HIDDEN</div>",
-            "<style>.pre{display:none}</style><div class=\"a pre\">HIDDEN</div>",
+            '<style>.pre{display:none}</style><div class="a pre">HIDDEN</div>',
             "<style>#x, .y{font-size:0}</style><div id=x>HIDDEN</div>",
             "<template>HIDDEN</template>",
             "<div style='display:none'><p><b>HIDDEN</b></p></div>",
@@ -90,7 +93,9 @@ class TestToText:
         assert "SEEN" in html.to_text(f"<p>a</p>{markup}<p>b</p>")
 
     def test_marks_where_the_markup_says_that_history_begins(self):
-        markup = "<div>Jep, käy.</div><div class='gmail_quote'><div class='gmail_attr'>Tuntematon rivi</div>Vanhaa</div>"
+        markup = (
+            "<div>Jep, käy.</div><div class='gmail_quote'><div class='gmail_attr'>Tuntematon rivi</div>Vanhaa</div>"
+        )
         shown = html.to_text(markup)
         assert shown.split("\n") == ["Jep, käy.", html.HISTORY, "Tuntematon rivi", "Vanhaa"]
         assert replies.split(shown).text == "Jep, käy."

@@ -21,7 +21,11 @@ class TestKindOf:
             (mail("notes@mail.otter.ai"), "", "ai_notetaker"),
             (mail(calendar_method="REQUEST"), "", "calendar"),
             (mail("no-reply@calendly.com"), "", "calendar"),
-            (mail(subject="Accepted: Demo", attachments=[Attachment("invite.ics", "text/calendar", 10)]), "", "calendar"),
+            (
+                mail(subject="Accepted: Demo", attachments=[Attachment("invite.ics", "text/calendar", 10)]),
+                "",
+                "calendar",
+            ),
             (mail(subject="Accepted: your offer"), "We accept.", None),
             (mail(subject="Invitation: dinner"), "Come along", None),
             (mail(headers={"list-unsubscribe": "<x>"}), "", "marketing"),
@@ -50,7 +54,13 @@ def thread_of(*mails: tuple[str, str, list[str]]) -> list[set[str]]:
     joined = threads.Threads({})
     placed = {}
     for name, conversation, references in mails:
-        given = Mail("graph", message_id=name, conversation_id=conversation, references=references, in_reply_to=references[-1] if references else "")
+        given = Mail(
+            "graph",
+            message_id=name,
+            conversation_id=conversation,
+            references=references,
+            in_reply_to=references[-1] if references else "",
+        )
         placed[name] = joined.join(threads.keys_of(given, name))
     roots: dict[str, set[str]] = {}
     for name, thread in placed.items():
@@ -61,7 +71,9 @@ def thread_of(*mails: tuple[str, str, list[str]]) -> list[set[str]]:
 class TestThreads:
     CHAIN = (("a", "", []), ("b", "", ["a"]), ("c", "", ["b"]), ("d", "", ["c"]))
 
-    @pytest.mark.parametrize("order", list(itertools.permutations(CHAIN)), ids=lambda order: "".join(item[0] for item in order))
+    @pytest.mark.parametrize(
+        "order", list(itertools.permutations(CHAIN)), ids=lambda order: "".join(item[0] for item in order)
+    )
     def test_a_chain_of_answers_is_one_thread_in_every_order(self, order):
         assert thread_of(*order) == [{"a", "b", "c", "d"}]
 
@@ -94,7 +106,10 @@ class TestBoilerplate:
         ("text", "left"),
         [
             ("[EXTERNAL]\n\nHello Ann", "Hello Ann"),
-            ("CAUTION: External email. Think before you click.\nHello Ann, can we talk?\nBo", "Hello Ann, can we talk?\nBo"),
+            (
+                "CAUTION: External email. Think before you click.\nHello Ann, can we talk?\nBo",
+                "Hello Ann, can we talk?\nBo",
+            ),
             ("WARNUNG: Diese Nachricht kommt von einem externen Absender.\n\nGuten Tag", "Guten Tag"),
             ("Hello\n\nYou are receiving this email because you signed up. Unsubscribe here.", "Hello"),
             ("Hello\n\n_____\nDiese E-Mail enthält vertrauliche Informationen.", "Hello"),
@@ -124,7 +139,10 @@ class TestSignature:
             ("Да\n\nОтправлено с iPhone", "Да"),
             ("Yes\n\nBest,\nAnn\n\nAnn Fir\nSales Director\n+49 30 901820", "Yes\n\nBest,\nAnn"),
             ("Yes\nAnn\n-----------\nAnn Fir\nann@fir.example\nTel: +49 30 901820", "Yes\nAnn"),
-            ("Yes\n\nThanks,\nAnn\nP.S. Bring www.fir.example/map", "Yes\n\nThanks,\nAnn\nP.S. Bring www.fir.example/map"),
+            (
+                "Yes\n\nThanks,\nAnn\nP.S. Bring www.fir.example/map",
+                "Yes\n\nThanks,\nAnn\nP.S. Bring www.fir.example/map",
+            ),
             ("I sent it from the phone shop.", "I sent it from the phone shop."),
             ("-- \nonly a signature", "-- \nonly a signature"),
         ],

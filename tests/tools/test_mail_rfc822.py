@@ -39,7 +39,7 @@ class TestParse:
             "--m\nContent-Type: application/pdf\nContent-Disposition: attachment;\n filename*0*=utf-8''Angebot%20f%C3%BCr;\n filename*1=\" Ann.pdf\"\n"
             "Content-Transfer-Encoding: base64\n\nAAECAwQFBgc=\n--m--\n"
         )
-        read = rfc822.parse(mail(f"{PLAIN}\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=\"m\"", body))
+        read = rfc822.parse(mail(f'{PLAIN}\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="m"', body))
         assert (read.text, read.html) == ("plain", "<b>hé</b>")
         assert read.attachments == [
             Attachment("logo.png", "image/png", 5, "logo", is_inline=True),
@@ -54,14 +54,31 @@ class TestParse:
 
     def test_sees_an_invitation(self):
         body = "--m\n\nJoin us\n--m\nContent-Type: text/calendar; method=REQUEST\n\nBEGIN:VCALENDAR\n--m--"
-        assert rfc822.parse(mail(f"{PLAIN}\nContent-Type: multipart/mixed; boundary=m", body)).calendar_method == "REQUEST"
+        assert (
+            rfc822.parse(mail(f"{PLAIN}\nContent-Type: multipart/mixed; boundary=m", body)).calendar_method == "REQUEST"
+        )
 
     @pytest.mark.parametrize(
         ("head", "body", "text", "problem"),
         [
-            ("Content-Type: text/plain; charset=no-such-charset", "naïve".encode(), "naïve", "text in another charset than it says"),
-            ("Content-Type: text/plain; charset=us-ascii", b"na\xefve", "naïve", "text in another charset than it says"),
-            ("Content-Type: text/plain; charset=utf-8", b"na\xefve", "na\ufffdve", "text in another charset than it says"),
+            (
+                "Content-Type: text/plain; charset=no-such-charset",
+                "naïve".encode(),
+                "naïve",
+                "text in another charset than it says",
+            ),
+            (
+                "Content-Type: text/plain; charset=us-ascii",
+                b"na\xefve",
+                "naïve",
+                "text in another charset than it says",
+            ),
+            (
+                "Content-Type: text/plain; charset=utf-8",
+                b"na\xefve",
+                "na\ufffdve",
+                "text in another charset than it says",
+            ),
             ("Content-Type: multipart/mixed", b"words", "words", "a multipart body without its boundary"),
             ("Content-Type: multipart/mixed; boundary=zz", b"words", "words", "a multipart body without its boundary"),
             ("what is this line", b"words", "words", "a header line without a name"),
@@ -95,10 +112,15 @@ class TestParse:
         assert (read.text, read.html) == ("first", "<p>second")
 
     def test_endless_nesting_ends(self):
-        body = "".join(f"--b{n}\nContent-Type: multipart/mixed; boundary=b{n + 1}\n\n" for n in range(200)) + "--b200\n\ndeep"
+        body = (
+            "".join(f"--b{n}\nContent-Type: multipart/mixed; boundary=b{n + 1}\n\n" for n in range(200))
+            + "--b200\n\ndeep"
+        )
         assert rfc822.parse(mail(f"{PLAIN}\nContent-Type: multipart/mixed; boundary=b0", body)).subject == "Offer"
 
-    @pytest.mark.parametrize("raw", [b"", b"\n\n", b"just words\nand more", b"X-A: 1\nX-B: 2\n\nwords", bytes(range(256))])
+    @pytest.mark.parametrize(
+        "raw", [b"", b"\n\n", b"just words\nand more", b"X-A: 1\nX-B: 2\n\nwords", bytes(range(256))]
+    )
     def test_refuses_what_is_no_mail(self, raw):
         with pytest.raises(Unreadable):
             rfc822.parse(raw)
@@ -122,12 +144,18 @@ class TestAddresses:
             ("<mailto:ann@fir.example>", [("ann@fir.example", "")]),
             ("'Ann' <ann@fir.example>; Bo <bo@oak.example>", [("ann@fir.example", "Ann"), ("bo@oak.example", "Bo")]),
             ("ann@fir.example, ANN@fir.example", [("ann@fir.example", "")]),
-            ('"unbalanced <ann@fir.example>, bo@oak.example', [("ann@fir.example", "unbalanced"), ("bo@oak.example", "")]),
+            (
+                '"unbalanced <ann@fir.example>, bo@oak.example',
+                [("ann@fir.example", "unbalanced"), ("bo@oak.example", "")],
+            ),
             ("nobody", []),
         ],
     )
     def test_reads_forgivingly(self, header, people):
-        found = [(person.email, person.name.replace(", A", ",A") if header.startswith("Fir,") else person.name) for person in addresses.parse_list(header)]
+        found = [
+            (person.email, person.name.replace(", A", ",A") if header.startswith("Fir,") else person.name)
+            for person in addresses.parse_list(header)
+        ]
         assert found == people
 
 
@@ -146,7 +174,9 @@ class TestDates:
     def test_reads_one_moment_in_many_spellings(self, written):
         assert dates.parse(written) == datetime(2024, 3, 5, 9, 11, 12, tzinfo=UTC)
 
-    @pytest.mark.parametrize("written", ["", "yesterday", "Tue, 45 Mar 2024 10:11:12", "1 Jan 1901 00:00:00 +0000", "datetime-value"])
+    @pytest.mark.parametrize(
+        "written", ["", "yesterday", "Tue, 45 Mar 2024 10:11:12", "1 Jan 1901 00:00:00 +0000", "datetime-value"]
+    )
     def test_finds_none_where_there_is_none(self, written):
         assert dates.parse(written) is None
 

@@ -14,7 +14,9 @@ def letter(number: int, body: str = "Hello") -> str:
 
 
 def box(*bodies: str) -> bytes:
-    return "".join(f"From MAILER Tue Mar  5 10:11:12 2024\n{letter(number, body)}\n" for number, body in enumerate(bodies)).encode()
+    return "".join(
+        f"From MAILER Tue Mar  5 10:11:12 2024\n{letter(number, body)}\n" for number, body in enumerate(bodies)
+    ).encode()
 
 
 def message(number: int, **values) -> dict:
@@ -129,7 +131,9 @@ class TestRead:
         (tmp_path / "a.mbox").write_bytes(box("one", "two"))
         (tmp_path / "b.eml").write_text(letter(3))
         (tmp_path / "c.json").write_text(json.dumps({"value": [message(4), message(5)]}, indent=2))
-        (tmp_path / "d.jsonl").write_text("\n".join([json.dumps(message(6)), "not json", json.dumps([message(7), message(8)])]))
+        (tmp_path / "d.jsonl").write_text(
+            "\n".join([json.dumps(message(6)), "not json", json.dumps([message(7), message(8)])])
+        )
         (tmp_path / "e").mkdir()
         (tmp_path / "e" / "cur").mkdir()
         (tmp_path / "e" / "cur" / "1:2,S").write_text(letter(9))
@@ -143,7 +147,9 @@ class TestRead:
         (tmp_path / "d.jsonl").write_text("\n".join(json.dumps(message(number)) for number in (6, 7)))
         items = list(sources.read(tmp_path))
         for done, item in enumerate(items, 1):
-            assert [later.start for later in sources.read(tmp_path, item.after)] == [later.start for later in items[done:]]
+            assert [later.start for later in sources.read(tmp_path, item.after)] == [
+                later.start for later in items[done:]
+            ]
 
     def test_never_goes_on_inside_a_line(self, tmp_path):
         (tmp_path / "a.jsonl").write_text(json.dumps([message(1), message(2)]) + "\n" + json.dumps(message(3)) + "\n")
@@ -153,9 +159,17 @@ class TestRead:
 
     @pytest.mark.parametrize("chunk", [64, 1000, 1 << 20])
     def test_reads_a_big_document_without_having_it_whole(self, tmp_path, monkeypatch, chunk):
-        odd = message(2, body={"contentType": "text", "content": 'quote " brace } bracket ] backslash \\ é'}, toRecipients=[{"emailAddress": {"address": "b@oak.example"}}])
+        odd = message(
+            2,
+            body={"contentType": "text", "content": 'quote " brace } bracket ] backslash \\ é'},
+            toRecipients=[{"emailAddress": {"address": "b@oak.example"}}],
+        )
         file = tmp_path / "big.json"
-        file.write_text(json.dumps({"@odata.context": "x[{", "value": [message(1), odd, message(3)], "@odata.nextLink": "y"}, indent=1))
+        file.write_text(
+            json.dumps(
+                {"@odata.context": "x[{", "value": [message(1), odd, message(3)], "@odata.nextLink": "y"}, indent=1
+            )
+        )
         monkeypatch.setattr(sources, "MAX_WHOLE", 10)
         monkeypatch.setattr(sources, "_CHUNK", chunk)
         assert subjects(file) == ["1", "2", "3"]
@@ -168,13 +182,19 @@ class TestRead:
 
     @pytest.mark.parametrize(
         ("content", "reason"),
-        [(b"", "an empty file"), (b"hello", "no mail format that is known"), (b"\x00\x01\x02", "no mail format that is known")],
+        [
+            (b"", "an empty file"),
+            (b"hello", "no mail format that is known"),
+            (b"\x00\x01\x02", "no mail format that is known"),
+        ],
     )
     def test_says_why_a_file_is_no_mail(self, tmp_path, content, reason):
         (tmp_path / "a.eml").write_bytes(content)
         assert subjects(tmp_path / "a.eml") == [f"!{reason}"]
 
-    @pytest.mark.parametrize("encode", [lambda text: b"\xef\xbb\xbf" + text.encode(), lambda text: text.encode("utf-16")])
+    @pytest.mark.parametrize(
+        "encode", [lambda text: b"\xef\xbb\xbf" + text.encode(), lambda text: text.encode("utf-16")]
+    )
     def test_reads_marked_encodings(self, tmp_path, encode):
         (tmp_path / "a.json").write_bytes(encode(json.dumps(message(1))))
         assert subjects(tmp_path / "a.json") == ["1"]
