@@ -174,7 +174,7 @@ class Lives:
             if not fitting:
                 continue
             least = min(self.teller.told[story.id] for story in fitting)
-            story = self.rng.choice([story for story in fitting if self.teller.told[story.id] <= least + 1])
+            story = self.rng.choice([story for story in fitting if self.teller.told[story.id] == least])
             told.add((place.company.key, story.id))
             moment = self.clock.at_work(since + (until - since) * self.rng.random())
             threads.append(self.teller.tell(story, place, moment))
@@ -214,7 +214,9 @@ class Lives:
             ]
             last = until if key != "quillon" else self.now - timedelta(days=180)
             places.extend([(Scene(self.cast.companies[key], desk), min(signed), last, "customer")] * 3)
-        return [place for place in places if place[1] < place[2]]
+        places = [place for place in places if place[1] < place[2]]
+        self.rng.shuffle(places)
+        return places
 
 
 def path_of(deal: Deal) -> Sequence[str]:
