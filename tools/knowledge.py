@@ -6,7 +6,7 @@ Chunks follow their source: erased, excluded or noise, they are gone; handed on,
 """
 
 from collections.abc import Callable, Coroutine
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, LiteralString
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from memory.db import Tx
 from memory.rows import In, Row
 
 KnowledgeHit = vectors.Hit
+COLLECTED_AFTER = timedelta(seconds=5)
 
 # A transcript of a long day; beyond that nobody reads, and a hostile mail costs no more than this.
 _LONGEST_TEXT = 400_000
@@ -127,6 +128,11 @@ async def index_source(
         occurred_at=occurred_at,
     )
     return await vectors.write_sources(tx, [source])
+
+
+async def promise_collecting(tx: Tx) -> None:
+    """Have what is new indexed in a few seconds; many promises in between are one."""
+    await tx.enqueue("knowledge.collect", key="knowledge.collect", at=tx.now + COLLECTED_AFTER)
 
 
 async def forget_source(tx: Tx, source_type: vectors.SourceType, source_id: UUID) -> bool:

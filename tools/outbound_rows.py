@@ -14,6 +14,7 @@ from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import Conflict, Invalid
 from memory.rows import Row
+from tools import knowledge
 from tools.communications.notes import record_note
 from tools.ingest import runs, store
 from tools.ingest.rows import House, Prepared, prepare
@@ -146,7 +147,7 @@ async def record_sent(tx: Tx, sent: Correspondence) -> UUID:
         await _use_draft(tx, sent.draft_id, sent)
     if stored.to_analyse:
         await tx.enqueue("communications.analyze_pending", key="outbound")
-        await tx.enqueue("knowledge.collect", key="knowledge.collect")
+        await knowledge.promise_collecting(tx)
     return communication_id
 
 

@@ -10,6 +10,7 @@ from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import NotFound
 from memory.rows import In, Row
+from tools import knowledge
 
 ContextType = Literal["strategy", "insight", "warning", "general"]
 NOTE = """
@@ -127,7 +128,7 @@ async def add_note(tx: Tx, caller: Caller, contact_id: UUID, body: AddNoteIn) ->
         context_type=body.contextType,
         user_id=caller.user_id,
     )
-    await tx.enqueue("knowledge.collect", key="knowledge.collect")
+    await knowledge.promise_collecting(tx)
     return NoteAddedOut(noteId=note_id, addedAt=tx.now)
 
 

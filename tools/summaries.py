@@ -15,6 +15,7 @@ from memory.callers import Caller
 from memory.db import Json, Tx
 from memory.errors import NotFound
 from memory.rows import In, Row
+from tools import knowledge
 from tools.summary_context import EntityType, get_company_of
 
 SummaryType = Literal["deal_overview", "company_overview", "contact_overview"]
@@ -235,7 +236,7 @@ async def save_summary(tx: Tx, caller: Caller, type: EntityType, subject_id: UUI
         subject_id=subject_id,
         audience=caller.scope,
     )
-    await tx.enqueue("knowledge.collect", key="knowledge.collect")
+    await knowledge.promise_collecting(tx)
     return saved
 
 

@@ -101,7 +101,7 @@ def _record(line: str, importance: Level = "medium") -> Claim:
 
 
 def _sentence(line: str) -> str:
-    text = re.sub(r"^\d+\. ", "", line).strip()[:599]
+    text = re.sub(r"^(?:\d+\. |Deal: |Company: )", "", line).strip()[:599]
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

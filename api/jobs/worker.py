@@ -25,7 +25,7 @@ from memory.errors import Outage
 from memory.settings import Settings, current, variable
 
 TASK = "rainmaker.job"
-POOL_SIZE = 5
+POOL_SIZE = 10
 STOP_S = 10.0
 DRAIN = signal.SIGUSR2
 log = structlog.stdlib.get_logger("rainmaker.worker")

@@ -23,6 +23,8 @@ from api.supervisor.parts import Crew, PartFailed, Postgres, Program
 from memory import heartbeats, migrate
 from memory.db import Database, clock
 from memory.settings import Settings
+from prompts import registry
+from tools import ai_prompts
 from tools.demo import WorkspaceInUse
 
 HEALTHY_S = 120.0
@@ -154,10 +156,19 @@ async def _has_beaten(database: Database, kind: str, since: datetime) -> bool:
 
 
 def follow_up_steps() -> tuple[migrate.Step, ...]:
-    """What prepares a database after its tables: LangGraph's own."""
+    """What prepares a database after its tables: LangGraph's own, and the shipped prompts as versions."""
     from memory import checkpoints
 
-    return (checkpoints.setup,)
+    return (checkpoints.setup, _keep_shipped_prompts)
+
+
+async def _keep_shipped_prompts(url: str) -> None:
+    db = await Database.open(url, size=1)
+    try:
+        async with db.transaction() as tx:
+            await ai_prompts.sync_shipped(tx, registry.shelf())
+    finally:
+        await db.close()
 
 
 def _load_demo(settings: Settings, say: welcome.Narrator) -> None:

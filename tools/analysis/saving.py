@@ -10,7 +10,7 @@ from pydantic import Field
 
 from memory.db import Json, Tx
 from memory.rows import In, Row
-from tools import contact_facts, playbook, promises
+from tools import contact_facts, knowledge, playbook, promises
 from tools.analysis import claims
 from tools.promises import NewPromise
 
@@ -113,7 +113,7 @@ async def save_analysis(tx: Tx, communication_id: UUID, claimed_at: datetime, re
     await _show_in_thread(tx, place, reading)
     await _outdate_summaries(tx, place)
     await _log(tx, communication_id, place, reading, version, promises=len(kept), fulfilled=fulfilled)
-    await tx.enqueue("knowledge.collect", key="knowledge.collect")
+    await knowledge.promise_collecting(tx)
     return SavedRow(analysis_id=analysis_id, version=version, promises=len(kept), fulfilled=fulfilled, items=items)
 
 

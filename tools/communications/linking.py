@@ -188,7 +188,7 @@ async def restore(tx: Tx, caller: Caller, communication_id: UUID) -> ExcludedOut
         """,
         communication_id=communication_id,
     )
-    await tx.enqueue("knowledge.collect", key="knowledge.collect")
+    await knowledge.promise_collecting(tx)
     return ExcludedOut(excluded=False)
 
 

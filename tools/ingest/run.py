@@ -21,6 +21,7 @@ from memory.callers import Caller
 from memory.db import Database, Tx, UniqueViolation
 from memory.errors import Forbidden
 from memory.rows import In
+from tools import knowledge
 from tools.ingest import runs
 from tools.ingest.rows import House, Prepared, prepare
 from tools.ingest.store import Stored, store_batch
@@ -251,5 +252,5 @@ async def _write_once(
     if stored.to_analyse:
         await tx.enqueue("communications.analyze_pending", key="ingest")
     if stored.written:
-        await tx.enqueue("knowledge.collect", key="knowledge.collect")
+        await knowledge.promise_collecting(tx)
     return stored
