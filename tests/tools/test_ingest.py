@@ -178,10 +178,10 @@ class TestIngest:
     @pytest.mark.parametrize("batch", [1, 500])
     async def test_our_mail_answers_what_came_before_it_in_the_thread(self, db, dana, tmp_path, monkeypatch, batch):
         monkeypatch.setattr(running, "BATCH_MAILS", batch)
-        answer = {"sender": US, "to": "ann@fir.example"}
+        ours = letter(3, head="In-Reply-To: <2@x>\n", sender=US, to="ann@fir.example")
         await read(
             db, dana,
-            box(tmp_path / "a.mbox", letter(1), letter(2, head="In-Reply-To: <1@x>\n"), letter(3, head="In-Reply-To: <2@x>\n", **answer),
+            box(tmp_path / "a.mbox", letter(1), letter(2, head="In-Reply-To: <1@x>\n"), ours,
                 letter(4, head="In-Reply-To: <3@x>\n"), letter(5, sender="cy@elm.example")),
         )  # fmt: skip
         rows = await rows_of(db)

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
 from memory.db import Tx
 from memory.rows import Row
-from tools.ingest.rows import House
-
-if TYPE_CHECKING:
-    from tools.ingest.store import Placed
+from tools.ingest.rows import House, Placed
 
 MAX_PEOPLE = 50
 LINK_CONFIDENCE = 35
@@ -23,7 +20,7 @@ class _Conversation(Row):
     conversation_id: str
 
 
-async def upsert_conversations(tx: Tx, house: House, placed: "Sequence[Placed]") -> dict[str, str]:
+async def upsert_conversations(tx: Tx, house: House, placed: Sequence[Placed]) -> dict[str, str]:
     """
     Make or update the conversations of these mails and return their ids by thread.
 
@@ -77,7 +74,7 @@ async def upsert_conversations(tx: Tx, house: House, placed: "Sequence[Placed]")
     return {row.conversation_id: row.id for row in rows}
 
 
-def _group(thread: str, items: "list[Placed]", house: House) -> dict[str, Any]:
+def _group(thread: str, items: list[Placed], house: House) -> dict[str, Any]:
     first = min(items, key=lambda item: item.occurred_at)
     last = max(items, key=lambda item: item.occurred_at)
     linked = next((item for item in items if item.contact_id), None) or next(
@@ -105,11 +102,11 @@ def _group(thread: str, items: "list[Placed]", house: House) -> dict[str, Any]:
     }
 
 
-def _status(items: "list[Placed]", last: "Placed") -> str:
+def _status(items: list[Placed], last: Placed) -> str:
     if all(item.mail.noise_type for item in items):
         return "processed"
     return "awaiting_response" if last.mail.direction == "outbound" else "pending"
 
 
-def _latest(items: "list[Placed]", direction: str) -> datetime | None:
+def _latest(items: list[Placed], direction: str) -> datetime | None:
     return max((item.occurred_at for item in items if item.mail.direction == direction), default=None)

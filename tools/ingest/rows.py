@@ -101,6 +101,22 @@ def _has_date(mail: Mail) -> bool:
     return mail.sent_at is not None or mail.received_at is not None
 
 
+@dataclass(slots=True)
+class Placed:
+    """A mail with its place among the rows: its id, its thread, whom it is with, and who answered it."""
+
+    id: str
+    thread: str
+    mail: Prepared
+    occurred_at: datetime
+    company_id: str | None = None
+    contact_id: str | None = None
+    match_method: str | None = None
+    awaits_us: bool = False
+    awaits_them: bool = False
+    answered_by: "Placed | None" = None
+
+
 def prepare(item: Item, house: House) -> Prepared:
     """Return the mail of the item as it will be written."""
     mail = item.mail

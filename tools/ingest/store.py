@@ -18,7 +18,7 @@ import orjson
 from memory.db import Tx
 from memory.rows import Row
 from tools.ingest.conversations import upsert_conversations
-from tools.ingest.rows import House, Prepared, domains_of
+from tools.ingest.rows import House, Placed, Prepared, domains_of
 from tools.mail.messages import Address
 from tools.mail.threads import Threads
 
@@ -48,22 +48,6 @@ class Stored:
     written: int = 0
     duplicates: int = 0
     to_analyse: int = 0
-
-
-@dataclass(slots=True)
-class Placed:
-    """A mail with its place among the rows: its id, its thread, whom it is with, and who answered it."""
-
-    id: str
-    thread: str
-    mail: Prepared
-    occurred_at: datetime
-    company_id: str | None = None
-    contact_id: str | None = None
-    match_method: str | None = None
-    awaits_us: bool = False
-    awaits_them: bool = False
-    answered_by: "Placed | None" = None
 
 
 @dataclass(slots=True)
