@@ -25,10 +25,11 @@ from agents.journal import Journal, Note
 from agents.kit import Context
 from agents.models import Door
 from agents.registry import AgentSpec
-from memory import journals
+from memory import failures, journals
 from memory.callers import SYSTEM, Caller
 from memory.db import Database
 from memory.errors import Outage, Rendered
+from memory.failures import Overtaken
 from memory.journals import Batch, LeaseLost, NewEvent
 from memory.settings import Settings
 from tools import leases, runs
@@ -104,7 +105,7 @@ class Execution:
         self._lease = lease
         self._worker = worker
         self._patient = patient
-        self._journal = Journal(where=_present_step)
+        self._journal = Journal(where=_present_step, tainted=lease.tainted)
         self._written = lease.last_seq
         self._writing = asyncio.Lock()
         self._began: dict[str, tuple[str, float]] = {}
@@ -181,9 +182,11 @@ class Execution:
                 return await self._end(Ending(status="cancelled", tainted=self._journal.tainted))
             return await self._let_go("drained", refund=True)
         self._fail_steps()
-        if isinstance(failure, Outage) and self._patient and self._lease.attempts < leases.ATTEMPTS:
-            return await self._let_go(failure.message, wait=RETRY_S * 2 ** (self._lease.attempts - 1))
-        reason = self._reason(failure)
+        meant = failures.told(failure)
+        passing = isinstance(meant, Outage | Overtaken) and self._patient and self._lease.attempts < leases.ATTEMPTS
+        if meant is not None and passing:
+            return await self._let_go(meant.message, wait=RETRY_S * 2 ** (self._lease.attempts - 1))
+        reason = self._reason(meant or failure)
         self._journal.note("run.failed", error=reason)
         return await self._end(Ending(status="failed", error=reason, tainted=self._journal.tainted))
 

@@ -58,6 +58,11 @@ class Context:
     now: Callable[[], datetime] = clock
     journal: Journal = field(default_factory=Journal)
 
+    @property
+    def tainted(self) -> bool:
+        """Whether this run, in whatever attempt, has read what outsiders wrote."""
+        return self.journal.tainted
+
     async def ask(
         self, purpose: Purpose[I, O], inputs: I, *, about: About = About(), suffixes: Sequence[str] = ()
     ) -> Answer[O]:

@@ -39,6 +39,7 @@ class Lease(Row):
     attempts: int
     cancel_requested: bool
     last_seq: int
+    tainted: bool = False
 
 
 class Ending(Row):
@@ -73,8 +74,13 @@ async def claim_run(tx: Tx, run_id: UUID, worker: str, lease: timedelta) -> Leas
         )
         SELECT t.id, t.agent, t.input, t.caller ->> 'kind' AS caller_kind, t.user_id, t.attempts, t.cancel_requested,
                u.role, u.name, u.email, u.auth_id, set_config('synchronous_commit', 'off', true) AS unflushed,
-               coalesce((SELECT max(seq) FROM agent_run_events WHERE run_id = %(run_id)s), 0) AS last_seq
-          FROM taken t LEFT JOIN users u ON u.id = t.user_id AND u.is_active
+               coalesce(e.last_seq, 0) AS last_seq, coalesce(e.tainted, false) AS tainted
+          FROM taken t
+          LEFT JOIN users u ON u.id = t.user_id AND u.is_active
+         CROSS JOIN LATERAL (
+             SELECT max(seq) AS last_seq, bool_or(kind = 'source.read' AND (data ->> 'third_party')::boolean) AS tainted
+               FROM agent_run_events WHERE run_id = t.id
+         ) e
         """,
         run_id=run_id,
         worker=worker,

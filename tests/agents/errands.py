@@ -6,6 +6,7 @@ import signal
 from typing import Annotated, Any, TypedDict
 from uuid import UUID
 
+import psycopg
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from pydantic import BaseModel
@@ -31,6 +32,7 @@ class ErrandIn(BaseModel):
 class ErrandOut(BaseModel):
     topic: str
     writes: int
+    tainted: bool = True
 
 
 class Asked(BaseModel):
@@ -88,6 +90,7 @@ async def load(state: ErrandState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Read what the errand is about."""
     context = runtime.context
     context.read_source("communication", context.run_id, "The mail", third_party=True)
+    await _die(state["trouble"], "load")
     await mark(context, "load")
     return {"steps": state["steps"]}
 
@@ -96,6 +99,7 @@ async def judge(state: ErrandState, runtime: Runtime[Context]) -> dict[str, Any]
     """Ask what it is about, with the trouble that was ordered."""
     context = runtime.context
     await mark(context, "judge")
+    await _die(state["trouble"], "judge")
     await _trouble(state["trouble"], context)
     answer = await context.ask(JUDGE, Asked(mail=state["mail"]), about=About(company_id=state.get("company_id")))
     return {"judged": answer.value}
@@ -103,9 +107,8 @@ async def judge(state: ErrandState, runtime: Runtime[Context]) -> dict[str, Any]
 
 async def _trouble(trouble: str, context: Context) -> None:
     match trouble:
-        case "die":
-            if os.environ.get("ERRAND_MAY_DIE"):
-                os.kill(os.getpid(), signal.SIGKILL)
+        case "database":
+            raise psycopg.OperationalError("the server closed the connection")
         case "wait":
             reached.set()
             await gate.wait()
@@ -119,15 +122,21 @@ async def _trouble(trouble: str, context: Context) -> None:
             context.called_tool("errands.nothing")
 
 
+async def _die(trouble: str, step: str) -> None:
+    if trouble == f"die in {step}" and os.environ.get("ERRAND_MAY_DIE"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 async def settle(state: ErrandState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Say what came of it."""
     context = runtime.context
     await mark(context, "settle")
+    await _die(state["trouble"], "settle")
     async with context.db.reading() as tx:
         writes = await tx.one(
             int, "SELECT count(*) FROM heartbeats WHERE name LIKE %(like)s", like=f"{context.run_id}:%"
         )
-    return {"output": {"topic": state["judged"].topic, "writes": writes}}
+    return {"output": {"topic": state["judged"].topic, "writes": writes, "tainted": context.tainted}}
 
 
 def again(state: ErrandState) -> str:

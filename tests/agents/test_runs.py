@@ -129,7 +129,7 @@ class TestExecute:
         await runs.execute(engine, run_id)
         page = await shown(db, run_id)
         run = page["run"]
-        assert (run["status"], run["output"]) == ("succeeded", {"topic": "pricing,", "writes": 3})
+        assert (run["status"], run["output"]) == ("succeeded", {"topic": "pricing,", "writes": 3, "tainted": True})
         assert (run["engine"], run["tainted"], run["attempts"], run["error"]) == ("rules", True, 1, None)
         assert [(step["step"], step["status"]) for step in page["steps"]] == [(step, "finished") for step in STEPS]
         assert all(step["ms"] >= 0 for step in page["steps"])
@@ -234,6 +234,13 @@ class TestFailure:
         assert (run["status"], run["error"], run["attempts"]) == ("failed", "What this needs is elsewhere.", 5)
         assert await writes(db, run_id) == ["judge", "load"]
 
+    async def test_a_database_that_is_away_for_a_moment_fails_no_run(
+        self, engine: Engine, db: Database, rep: Caller
+    ) -> None:
+        run_id = await ask(db, rep, trouble="database")
+        await runs.execute(engine, run_id)
+        assert (await shown(db, run_id))["run"]["status"] == "queued"
+
     async def test_too_many_steps(self, engine: Engine, db: Database, rep: Caller) -> None:
         run_id = await ask(db, rep, steps=0)
         await runs.execute(engine, run_id)
@@ -336,7 +343,7 @@ class TestShutdown:
         assert await writes(db, run_id) == ["judge", "load"]
         successor = await Engine.open(settings, db)
         await runs.execute(successor, run_id)
-        assert (await shown(db, run_id))["run"]["output"] == {"topic": "please", "writes": 3}
+        assert (await shown(db, run_id))["run"]["output"] == {"topic": "please", "writes": 3, "tainted": True}
         assert [step for kind, step in await events(db, run_id) if kind == "step.started"] == STEPS
 
     async def test_does_not_wait_for_ever(self, db: Database, settings: Settings, rep: Caller) -> None:
@@ -354,16 +361,21 @@ class TestShutdown:
 
 
 class TestKill:
+    @pytest.mark.parametrize(
+        ("step", "written", "repeated"),
+        [("load", [], STEPS), ("judge", ["judge", "load"], ["judge", "settle"]), ("settle", sorted(STEPS), ["settle"])],
+    )
     async def test_a_killed_worker_loses_and_doubles_nothing(
-        self, db: Database, settings: Settings, rep: Caller, fresh_url: str
-    ) -> None:
-        run_id = await ask(db, rep, trouble="die", mail="Survive this")
+        self, db: Database, settings: Settings, rep: Caller, fresh_url: str, step: str, written: list[str],
+        repeated: list[str],
+    ) -> None:  # fmt: skip
+        run_id = await ask(db, rep, trouble=f"die in {step}", mail="Survive this")
         worker = await asyncio.create_subprocess_exec(
             sys.executable, str(WORKER), fresh_url, str(run_id), env=os.environ | {"ERRAND_MAY_DIE": "1"}
         )
         assert await worker.wait() == -signal.SIGKILL
         assert (await shown(db, run_id))["run"]["status"] == "running"
-        assert await writes(db, run_id) == ["judge", "load"]
+        assert await writes(db, run_id) == written
         async with db.transaction() as tx:
             await tx.run("DELETE FROM outbox")
         assert await runs.sweep(db, settings) == 0, "its lease still holds"
@@ -372,12 +384,14 @@ class TestKill:
         assert await promised(db) == 1
         engine = await Engine.open(settings, db)
         await runs.execute(engine, run_id)
-        run = (await shown(db, run_id))["run"]
-        assert (run["status"], run["attempts"]) == ("succeeded", 2)
-        assert run["output"] == {"topic": "survive", "writes": 3}
+        page = await shown(db, run_id)
+        assert (page["run"]["status"], page["run"]["attempts"], page["run"]["tainted"]) == ("succeeded", 2, True)
+        assert page["run"]["output"] == {"topic": "survive", "writes": 3, "tainted": True}
         assert await writes(db, run_id) == sorted(STEPS)
-        started = [step for kind, step in await events(db, run_id) if kind == "step.started"]
-        assert started[-2:] == ["judge", "settle"], "the step before the kill is not repeated"
+        kinds = await events(db, run_id)
+        assert [
+            name for kind, name in kinds[kinds.index(("run.resumed", None)) :] if kind == "step.started"
+        ] == repeated
 
 
 class TestSweep:

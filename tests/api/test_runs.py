@@ -117,7 +117,7 @@ class TestFollow:
         await runs.execute(engine, run_id)  # type: ignore[arg-type]
         await engine.close()
         page = (await live.get(f"{URL}/{run_id}")).json()
-        assert page["run"]["output"] == {"topic": "pricing", "writes": 3}
+        assert page["run"]["output"] == {"topic": "pricing", "writes": 3, "tainted": True}
         assert [step["step"] for step in page["steps"]] == ["load", "judge", "settle"]
         answer = await live.get(f"{URL}/{run_id}/events")
         assert answer.headers["content-type"].startswith("text/event-stream")
