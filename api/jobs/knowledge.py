@@ -35,17 +35,17 @@ async def embed_pending(run: Run, **_: object) -> None:
     """Give chunks their vectors, batch after batch; many workers may do so at once."""
     embedder = await run.embedder()
     await embedder.ready()
-    for _batch in range(MOST_BATCHES):
+    for batch in range(MOST_BATCHES + 1):
+        if batch == MOST_BATCHES or run.means.closing:
+            # Others want this worker too, or it is about to end: the rest is another promise.
+            async with run.transaction() as tx:
+                await vectors.promise_embedding(tx)
+            return
         async with run.transaction() as tx:
             claimed = await vectors.claim_pending(tx, embedder.model, limit=EMBEDDED_AT_ONCE)
         if not claimed:
             break
         await _embed(run, embedder, claimed)
-    else:
-        # Others want this worker too: the rest is another promise.
-        async with run.transaction() as tx:
-            await vectors.promise_embedding(tx)
-        return
     async with run.transaction() as tx:
         rebuild = await vectors.find_rebuild(tx)
         if rebuild is not None and not rebuild.pending:

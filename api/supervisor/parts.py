@@ -100,7 +100,8 @@ class Program:
         """Return the last line of the log that says something."""
         with suppress(OSError):
             lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines()[-40:]]
-            return next((line for line in reversed(lines) if line), "It said nothing.")
+            last = next((line for line in reversed(lines) if line), "It said nothing.")
+            return last.removeprefix("rainmaker: ")
         return "It said nothing."
 
     def _end_group(self) -> None:
