@@ -134,6 +134,8 @@ _UNNESTED = frozenset(
     ]
 )
 _SOFTS = re.compile("\x1f{2,}")
+_BLANK = re.compile("\x1f[ \n\r\t]{0,200}\xa0[ \n\r\t\xa0]{0,200}(?=\x1f)")
+"""A block of nothing but a fixed space: editors write empty lines so."""
 _SPACES = re.compile(" {2,}")
 _ODD_SPACES = "\n\t\r\f\xa0"
 _GAPS = re.compile("\n{3,}")
@@ -291,7 +293,7 @@ def _begins_history(node: Any) -> bool:
 
 def _lines(marked: str) -> str:
     """Return the marked text as lines: spaces collapsed, soft ends merged into the ends before them, quotes prefixed."""
-    text = marked
+    text = _BLANK.sub(f"{_SOFT}{_BREAK}", marked) if "\xa0" in marked else marked
     for odd in _ODD_SPACES:
         if odd in text:
             text = text.replace(odd, " ")
