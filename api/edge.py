@@ -201,7 +201,8 @@ class Edge:
         if answer.mistake:
             log.error("request_failed", method=scope["method"], route=exchange.template, exc_info=failure)
         elif answer.status >= 500:
-            log.warning("request_not_served", route=exchange.template, error=answer.body["error"], exc_info=failure)
+            reason = repr(failure.__cause__ or failure)
+            log.warning("request_not_served", route=exchange.template, error=answer.body["error"], reason=reason)
         exchange.failed = answer.mistake
         if exchange.started:
             # Half an answer is out: the server closes the connection, so that nobody takes it for a whole one.

@@ -18,6 +18,7 @@ from tools.mail_accounts import Mailboxes
 if TYPE_CHECKING:
     from agents.runs import Engine
 
+PATIENCE_S = 5.0
 log = structlog.get_logger(__name__)
 
 
@@ -89,7 +90,13 @@ class Services:
 
     async def _open_engine(self) -> "Engine":
         runs = await asyncio.to_thread(importlib.import_module, "agents.runs")
-        return await runs.Engine.open(self.settings, self.db)
+        engine = await runs.Engine.open(self.settings, self.db)
+        try:
+            await engine.warm()
+        except BaseException:
+            await engine.close(patience=0)
+            raise
+        return engine
 
     async def close(self) -> None:
         """Close what was opened here, the database last."""
@@ -97,7 +104,7 @@ class Services:
             self._engine.cancel()
             (engine,) = await asyncio.gather(self._engine, return_exceptions=True)
             if not isinstance(engine, BaseException):
-                await engine.close()
+                await engine.close(patience=PATIENCE_S)
         if self._mailboxes is not None:
             await self._mailboxes.close()
         await self.gate.close()

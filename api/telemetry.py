@@ -27,7 +27,7 @@ LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNI
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 FLUSH_S = 0.25
 FLUSH_LINES = 200
-SECRETS = re.compile(r"(?i)(bearer |sk-|sk_live_|://[^/@\s:]+:)[^\s\"'@]+")
+SECRETS = re.compile(r"(?i)(\bbearer |\bsk-|\bsk_live_|://[^/@\s:]*:(?=[^/@\s]+@))[^\s\"'@]+")
 
 
 def configure_logging(settings: Settings, out: TextIO | None = None) -> None:

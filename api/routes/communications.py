@@ -88,10 +88,10 @@ class SendReplyIn(In):
     """The answer as you want it to leave, from your mailbox."""
 
     communicationId: UUID
-    to: str | list[str]
+    to: str | Annotated[list[str], Field(min_length=1, max_length=outbound.MOST_RECIPIENTS)]
     subject: str = Field(min_length=1, max_length=998)
     body: str = Field(min_length=1, max_length=200_000)
-    cc: list[str] = Field(default=[], max_length=100)
+    cc: list[str] = Field(default=[], max_length=outbound.MOST_RECIPIENTS)
     draftId: UUID | None = None
 
 

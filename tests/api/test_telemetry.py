@@ -59,6 +59,11 @@ class TestLogs:
         for secret in ("eyJzdWIi", "abcdefghijklmnop", "hunter2secret"):
             assert secret not in entry["event"]
 
+    @pytest.mark.parametrize("said", ["Running on http://127.0.0.1:8000 (Ctrl-C quits)", "see https://a.example/b:c@d"])
+    def test_keep_addresses(self, lines: io.StringIO, said: str):
+        logging.getLogger("a.library").error(said)
+        assert read(lines)[0]["event"] == said
+
     async def test_of_a_mistake_have_the_traceback(self, lines: io.StringIO, stage_rep: Client):
         await stage_rep.post("/stage/refuse/oops", headers={"x-request-id": "mistake-1"})
         entry = next(entry for entry in read(lines) if entry["event"] == "request_failed")
