@@ -24,6 +24,7 @@ from memory.settings import Settings
 
 OPENAI = "https://api.openai.com/v1"
 _THEIR_OWN = ("api.openai.com", ".openai.azure.com", ".azure.com")
+_THOUGHTS = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _REFUSED_FORM = re.compile(
     r"response_format|json_schema|structured output|guided|grammar|tool_choice|tools?\b.{0,40}(support|enabl|allow)"
     r"|function.?call|strict",
@@ -217,7 +218,8 @@ def _arguments(message: AIMessage) -> str:
 
 
 def _json_in(text: str) -> str:
-    """Return the object in a text that may stand in a code block, or between other words."""
+    """Return the object in a text that may stand in a code block, between other words, or behind thoughts."""
+    text = _THOUGHTS.sub("", text)
     start, end = text.find("{"), text.rfind("}")
     return text[start : end + 1] if 0 <= start < end else text
 

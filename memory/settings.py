@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     model_timeout_s: float = Field(default=60.0, gt=0, le=600, description="Seconds a model may take to answer.")
     model_prices: dict[str, tuple[float, float]] = Field(
         default={},
-        description='USD per million input and output tokens, over the built-in list: {"my-model": [0.5, 1.5]}.',
+        description='USD per million input and output tokens, over the built-in list; "*" is every other model: {"my-model": [0.5, 1.5]}.',
     )
 
     # Embeddings

@@ -201,7 +201,7 @@ class TestForms:
         wire.says(
             refusal(400, "unknown field response_format"),
             refusal(400, "tools are not supported"),
-            "Here you are:\n```json\n" + json.dumps(GOOD) + "\n```\nAnything else?",
+            "<think>{a brace}</think> Here you are:\n```json\n" + json.dumps(GOOD) + "\n```\nAnything else?",
         )
         answer = await door.ask(SORT, INPUTS, caller=SYSTEM)
         assert answer.value == Judged(topic="price", score=0.5)

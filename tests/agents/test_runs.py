@@ -274,6 +274,19 @@ class TestCancel:
         assert await writes(db, run_id) == ["judge", "load"]
         assert (await events(db, run_id))[-1] == ("run.cancelled", None)
 
+    async def test_a_wish_that_a_dead_worker_left_behind_is_kept(
+        self, engine: Engine, db: Database, rep: Caller
+    ) -> None:
+        run_id = await ask(db, rep)
+        await change(
+            db,
+            run_id,
+            "status = 'running', attempts = 1, cancel_requested = true, lease_until = now() - interval '1 s'",
+        )
+        await runs.execute(engine, run_id)
+        assert (await shown(db, run_id))["run"]["status"] == "cancelled"
+        assert await writes(db, run_id) == []
+
     async def test_strangers_may_not(self, db: Database, rep: Caller) -> None:
         run_id = await ask(db, rep)
         other = await hire(db, "Olga Other")
