@@ -13,6 +13,7 @@ _EMAIL = re.compile(
     r"(?<![\w.+-])[a-z0-9][a-z0-9._%+-]{0,63}@(?:[a-z0-9-]{1,63}\.){1,5}[a-z]{2,24}(?![\w@])", re.IGNORECASE
 )
 _PHONE = re.compile(r"(?<![\w/.-])\+?\(?\d{1,4}\)?(?:[ ./-]?\(?\d{2,4}\)?){2,4}(?![\w/])")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}|\d{1,2}[./]\d{1,2}[./]\d{2,4}")
 _NAME = re.compile(r"\b(?:[A-Z][\w&'-]+|[A-Z]{2,})(?:[ \t]+(?:[A-Z][\w&'-]+|[A-Z]{2,}|&|and|of)){0,4}")
 _LEAST_DIGITS = 8
 
@@ -28,7 +29,9 @@ def read_clues(subject: MatchSubject, house: Workspace) -> Clues:
     principal = principal or (participants[0] if participants else None)
     written = [email for found in _EMAIL.findall(text) if (email := _foreign(found, ours, own))]
     others = [email for email in participants if email != principal]
-    domains = [_business(email, house) for email in (principal, *others) if email]
+    # Anybody can put a customer in copy: of an inbound message only the sender's own domain tells where it is from.
+    speaking = (principal,) if subject.direction == "inbound" else (principal, *others)
+    domains = [_business(email, house) for email in speaking if email]
     own_domains = list(dict.fromkeys(domain for domain in domains if domain))
     return Clues(
         principal=principal,
@@ -48,7 +51,11 @@ def body(subject: MatchSubject) -> str:
 def phones(text: str) -> list[str]:
     """Return the phone numbers of the text as they are written."""
     found = (match[0].strip() for match in _PHONE.finditer(text))
-    return [phone for phone in dict.fromkeys(found) if len(re.sub(r"\D", "", phone)) >= _LEAST_DIGITS][:MOST]
+    return [
+        phone
+        for phone in dict.fromkeys(found)
+        if len(re.sub(r"\D", "", phone)) >= _LEAST_DIGITS and not _DATE.fullmatch(phone)
+    ][:MOST]
 
 
 def capitalized(text: str) -> list[str]:

@@ -301,6 +301,9 @@ _PAST = re.compile(
 )
 
 
+_MAY_HAVE_NO_DAY = (_undated, _numeric)
+
+
 def find_dates(text: str, calendar: Calendar) -> list[Due]:
     """Return every phrase of the sentence that names a moment to come, in order; each place counts once."""
     taken: list[tuple[int, int]] = []
@@ -316,6 +319,8 @@ def find_dates(text: str, calendar: Calendar) -> list[Due]:
                 continue
             due = _due(text, match, resolve, calendar)
             taken.append((due.start, end))
+            if due.at is None and resolve not in _MAY_HAVE_NO_DAY:
+                continue
             if due.at is None or due.at >= calendar.sent_at - timedelta(days=1):
                 found.append(due)
     return sorted(found, key=lambda due: due.start)

@@ -72,11 +72,17 @@ def find_objections(sentences: Sequence[Sentence]) -> list[Objection]:
             if pattern.search(lower):
                 kinds[kind] = max(confidence, kinds.get(kind, 0))
         if not kinds and _GENERAL.search(lower):
-            general: Kind = next((kind for kind, topic in _TOPICS if topic.search(lower)), "trust")
-            kinds = {general: 0.76}
+            kinds[_topic(lower)] = 0.76
         question = lower.rstrip("\"') ").endswith("?")
         found.extend(
             Objection(kind, sentence, round(confidence - (0.12 if question else 0.0), 2), addressed)
             for kind, confidence in kinds.items()
         )
     return found
+
+
+def _topic(lower: str) -> Kind:
+    for kind, topic in _TOPICS:
+        if topic.search(lower):
+            return kind
+    return "trust"

@@ -117,7 +117,10 @@ _NEXT_CLAUSE = re.compile(
 _FOR_YOU = re.compile(
     r"\b(?:you|your|y'all|the (?:team|group)|everyone|ihnen|dir|euch|vous|le|les|te)\b", re.IGNORECASE
 )
-_JOINED = re.compile(r"^(?:(?:and|then|but|so|ok(?:ay)?|sure)\b,?\s+)+", re.IGNORECASE)
+_JOINED = re.compile(
+    r"^(?:(?:and|then|but|so|ok(?:ay)?|sure|thanks|thank you|great|perfect|yes|noted|got it|understood|done)\b[,;.]?\s+)+",
+    re.IGNORECASE,
+)
 _LONGEST = 600
 """Characters of a sentence that are read."""
 _SUBJECT = re.compile(
