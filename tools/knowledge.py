@@ -1,13 +1,13 @@
 """
 Knowledge: what was written and said, found again by meaning and by words, by those who may read it.
 
-Reps find their own communications and transcripts and what is everybody's (notes, summaries); managers find all.
+Reps find their own communications and transcripts and what is everybody's (notes, research); managers find all.
 Chunks follow their source: erased, excluded or noise, they are gone; handed on, they belong to the new owner.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import LiteralString
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -143,8 +143,53 @@ async def forget_source(tx: Tx, source_type: vectors.SourceType, source_id: UUID
 # Collecting ---------------------------------------------------------------------------------------------------------
 
 
-class _SourceRow(Row):
+class _QueuedRow(Row):
     source_type: vectors.SourceType
+    source_id: UUID
+
+
+async def collect_pending(tx: Tx, *, limit: int = 200) -> int:
+    """
+    Index up to `limit` communications, transcripts, notes and summaries that are new or have changed.
+
+    Answers with how many were taken from the queue; fewer than `limit` means that nothing is left. What is noise,
+    excluded or nobody's is left out, and queued again by what makes it otherwise. The sources are locked until the
+    transaction ends, so none is excluded meanwhile; two collectors take different ones.
+    """
+    queued = await tx.many(
+        _QueuedRow,
+        """
+        DELETE FROM knowledge_queue
+         WHERE id IN (SELECT id FROM knowledge_queue ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+           AND EXISTS (SELECT FROM knowledge_models WHERE state = 'answering')
+        RETURNING source_type, source_id
+        """,
+        limit=limit,
+    )
+    sources: list[vectors.Source] = []
+    for source_type, select in _SELECTS.items():
+        ids = sorted({row.source_id for row in queued if row.source_type == source_type})
+        if ids:
+            rows = await tx.many(_SourceRow, select, ids=ids, longest=_LONGEST_TEXT)
+            sources += [vectors.Source(source_type=source_type, **dict(row)) for row in rows]
+    await vectors.write_sources(tx, sources)
+    return len(queued)
+
+
+async def queue_everything(tx: Tx) -> int:
+    """Queue every source to be read again, as after a change of how texts are cut; answers with how many."""
+    return await tx.run(
+        """
+        INSERT INTO knowledge_queue (source_type, source_id)
+        SELECT 'communication', id FROM communications WHERE excluded_at IS NULL AND noise_type IS NULL
+         UNION ALL SELECT 'transcript', id FROM meeting_transcriptions
+         UNION ALL SELECT 'note', id FROM relationship_notes WHERE deleted_at IS NULL
+         UNION ALL SELECT 'summary', id FROM ai_summaries WHERE audience_id IS NOT NULL
+        """
+    )
+
+
+class _SourceRow(Row):
     source_id: UUID
     title: str
     text: str
@@ -153,86 +198,53 @@ class _SourceRow(Row):
     deal_id: UUID | None
     owner_user_id: UUID | None
     occurred_at: datetime | None
-    as_of: datetime
 
 
-async def collect_pending(tx: Tx, *, limit: int = 200) -> int:
-    """
-    Index up to `limit` communications, transcripts, notes and summaries that are new or have changed since.
-
-    Answers with how many were taken; fewer than `limit` means that nothing is left. The sources are locked until the
-    transaction ends, so none is excluded meanwhile, and two collectors take different ones.
-    """
-    taken: list[_SourceRow] = []
-    for collect in (_communications, _transcripts, _notes, _summaries):
-        if len(taken) < limit:
-            taken += await collect(tx, limit - len(taken))
-    await vectors.write_sources(tx, [vectors.Source(**dict(row)) for row in taken])
-    return len(taken)
-
-
-# What is to be read again: never indexed, or changed since; an index that knows of no model yet knows nothing.
-_STALE: LiteralString = """
-    EXISTS (SELECT FROM knowledge_models WHERE state = 'answering')
-    AND NOT EXISTS (SELECT FROM knowledge_sources s
-                     WHERE s.source_type = '{type}' AND s.source_id = {id} AND s.as_of = {as_of})
+_COMMUNICATIONS: LiteralString = """
+    SELECT c.id AS source_id, coalesce(c.subject, '') AS title,
+           left(coalesce(c.full_content, c.content_preview, ''), %(longest)s) AS text,
+           c.company_id, c.contact_id, c.deal_id, c.user_id AS owner_user_id, c.occurred_at
+      FROM communications c
+     WHERE c.id = ANY (%(ids)s) AND c.excluded_at IS NULL AND c.noise_type IS NULL
+     ORDER BY c.id
+       FOR SHARE
 """
 
-
-def _collector(select: LiteralString) -> Callable[[Tx, int], Coroutine[Any, Any, list[_SourceRow]]]:
-    async def collect(tx: Tx, limit: int) -> list[_SourceRow]:
-        return await tx.many(_SourceRow, select, limit=limit, longest=_LONGEST_TEXT)
-
-    return collect
-
-
-_communications = _collector(f"""
-    SELECT 'communication' AS source_type, c.id AS source_id, coalesce(c.subject, '') AS title,
-           left(coalesce(c.full_content, c.content_preview, ''), %(longest)s) AS text,
-           c.company_id, c.contact_id, c.deal_id, c.user_id AS owner_user_id, c.occurred_at, c.updated_at AS as_of
-      FROM communications c
-     WHERE c.excluded_at IS NULL AND c.noise_type IS NULL
-       AND {_STALE.format(type="communication", id="c.id", as_of="c.updated_at")}
-     ORDER BY c.occurred_at DESC
-     LIMIT %(limit)s
-       FOR NO KEY UPDATE OF c SKIP LOCKED
-    """)
-
-_transcripts = _collector(f"""
-    SELECT 'transcript' AS source_type, t.id AS source_id, t.title,
-           left(t.transcription_text, %(longest)s) AS text,
-           t.company_id, t.contact_id, t.deal_id, t.user_id AS owner_user_id, t.meeting_date AS occurred_at,
-           t.updated_at AS as_of
+_TRANSCRIPTS: LiteralString = """
+    SELECT t.id AS source_id, t.title, left(coalesce(t.transcription_text, ''), %(longest)s) AS text,
+           t.company_id, t.contact_id, t.deal_id, t.user_id AS owner_user_id, t.meeting_date AS occurred_at
       FROM meeting_transcriptions t
-     WHERE t.user_id IS NOT NULL AND t.transcription_text <> ''
-       AND {_STALE.format(type="transcript", id="t.id", as_of="t.updated_at")}
-     LIMIT %(limit)s
-       FOR NO KEY UPDATE OF t SKIP LOCKED
-    """)
+     WHERE t.id = ANY (%(ids)s) AND t.user_id IS NOT NULL
+     ORDER BY t.id
+       FOR SHARE
+"""
 
-_notes = _collector(f"""
-    SELECT 'note' AS source_type, n.id AS source_id, '' AS title, n.note AS text,
-           n.company_id, n.contact_id, NULL AS deal_id, NULL AS owner_user_id, n.added_at AS occurred_at,
-           n.added_at AS as_of
+_NOTES: LiteralString = """
+    SELECT n.id AS source_id, '' AS title, left(n.note, %(longest)s) AS text,
+           n.company_id, n.contact_id, NULL AS deal_id, NULL AS owner_user_id, n.added_at AS occurred_at
       FROM relationship_notes n
-     WHERE n.deleted_at IS NULL
-       AND {_STALE.format(type="note", id="n.id", as_of="n.added_at")}
-     LIMIT %(limit)s
-       FOR NO KEY UPDATE OF n SKIP LOCKED
-    """)
+     WHERE n.id = ANY (%(ids)s) AND n.deleted_at IS NULL
+     ORDER BY n.id
+       FOR SHARE
+"""
 
 # A summary without an audience is made of everybody's mail, for those who may read all of it anyway: only a rep's own
 # summaries are remembered, for that rep.
-_summaries = _collector(f"""
-    SELECT 'summary' AS source_type, s0.id AS source_id, replace(s0.summary_type, '_', ' ') AS title,
-           s0.summary_text AS text, coalesce(s0.company_id, d.company_id, k.company_id) AS company_id, s0.contact_id,
-           s0.deal_id, s0.audience_id AS owner_user_id, s0.generated_at AS occurred_at,
-           s0.generated_at AS as_of
-      FROM ai_summaries s0
-      LEFT JOIN deals d ON d.id = s0.deal_id
-      LEFT JOIN contacts k ON k.id = s0.contact_id
-     WHERE s0.audience_id IS NOT NULL
-       AND {_STALE.format(type="summary", id="s0.id", as_of="s0.generated_at")}
-     LIMIT %(limit)s
-       FOR NO KEY UPDATE OF s0 SKIP LOCKED
-    """)
+_SUMMARIES: LiteralString = """
+    SELECT s.id AS source_id, replace(s.summary_type, '_', ' ') AS title, left(s.summary_text, %(longest)s) AS text,
+           coalesce(s.company_id, d.company_id, k.company_id) AS company_id, s.contact_id,
+           s.deal_id, s.audience_id AS owner_user_id, s.generated_at AS occurred_at
+      FROM ai_summaries s
+      LEFT JOIN deals d ON d.id = s.deal_id
+      LEFT JOIN contacts k ON k.id = s.contact_id
+     WHERE s.id = ANY (%(ids)s) AND s.audience_id IS NOT NULL
+     ORDER BY s.id
+       FOR SHARE OF s
+"""
+
+_SELECTS: Mapping[vectors.SourceType, LiteralString] = {
+    "communication": _COMMUNICATIONS,
+    "transcript": _TRANSCRIPTS,
+    "note": _NOTES,
+    "summary": _SUMMARIES,
+}

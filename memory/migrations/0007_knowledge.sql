@@ -18,10 +18,15 @@ CREATE TABLE knowledge_sources (
     source_id    uuid NOT NULL,
     text_hash    text NOT NULL,
     chunks       integer NOT NULL,
-    -- When the source had last been changed as it was read; null when whoever indexed it did not say.
-    as_of        timestamptz,
     indexed_at   timestamptz NOT NULL,
     PRIMARY KEY (source_type, source_id)
+);
+
+-- What is to be read, or read again. Triggers fill it, so that nobody looks through every communication for it.
+CREATE TABLE knowledge_queue (
+    id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source_type  text NOT NULL,
+    source_id    uuid NOT NULL
 );
 
 CREATE TABLE knowledge_chunks (
@@ -57,6 +62,33 @@ CREATE INDEX knowledge_chunks_owner ON knowledge_chunks (owner_user_id);
 -- Without a list of pending entries, which every search would have to read through.
 CREATE INDEX knowledge_chunks_search ON knowledge_chunks USING gin (search) WITH (fastupdate = off);
 CREATE INDEX knowledge_chunks_pending ON knowledge_chunks (embedding_model, created_at) WHERE embedding IS NULL;
+
+CREATE FUNCTION queue_knowledge() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO knowledge_queue (source_type, source_id) VALUES (TG_ARGV[0], NEW.id);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER communications_queue_new AFTER INSERT ON communications FOR EACH ROW
+    WHEN (NEW.excluded_at IS NULL AND NEW.noise_type IS NULL) EXECUTE FUNCTION queue_knowledge('communication');
+CREATE TRIGGER communications_queue_changed AFTER UPDATE OF subject, full_content, excluded_at, noise_type ON communications FOR EACH ROW
+    WHEN (NEW.excluded_at IS NULL AND NEW.noise_type IS NULL
+          AND (OLD.subject, OLD.full_content, OLD.excluded_at, OLD.noise_type)
+              IS DISTINCT FROM (NEW.subject, NEW.full_content, NEW.excluded_at, NEW.noise_type))
+    EXECUTE FUNCTION queue_knowledge('communication');
+CREATE TRIGGER meeting_transcriptions_queue_new AFTER INSERT ON meeting_transcriptions FOR EACH ROW
+    EXECUTE FUNCTION queue_knowledge('transcript');
+CREATE TRIGGER meeting_transcriptions_queue_changed AFTER UPDATE OF title, transcription_text, user_id ON meeting_transcriptions FOR EACH ROW
+    WHEN ((OLD.title, OLD.transcription_text, OLD.user_id) IS DISTINCT FROM (NEW.title, NEW.transcription_text, NEW.user_id))
+    EXECUTE FUNCTION queue_knowledge('transcript');
+CREATE TRIGGER relationship_notes_queue_new AFTER INSERT ON relationship_notes FOR EACH ROW
+    EXECUTE FUNCTION queue_knowledge('note');
+CREATE TRIGGER relationship_notes_queue_changed AFTER UPDATE OF note, deleted_at ON relationship_notes FOR EACH ROW
+    WHEN ((OLD.note, OLD.deleted_at) IS DISTINCT FROM (NEW.note, NEW.deleted_at)) EXECUTE FUNCTION queue_knowledge('note');
+CREATE TRIGGER ai_summaries_queue_new AFTER INSERT ON ai_summaries FOR EACH ROW
+    EXECUTE FUNCTION queue_knowledge('summary');
+CREATE TRIGGER ai_summaries_queue_changed AFTER UPDATE OF summary_text, audience_id ON ai_summaries FOR EACH ROW
+    WHEN ((OLD.summary_text, OLD.audience_id) IS DISTINCT FROM (NEW.summary_text, NEW.audience_id))
+    EXECUTE FUNCTION queue_knowledge('summary');
 
 -- A chunk is a copy. What is erased or excluded must not be found again, whoever erases it and by whichever cascade,
 -- and a copy must never be visible to more people than its source is: hence triggers, not a rule for every caller.

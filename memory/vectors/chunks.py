@@ -28,8 +28,7 @@ class Source:
     """
     A text to remember, and who may find it: `owner_user_id` None is visible to everybody in the workspace.
 
-    The title stands before every chunk when it is read for its meaning; quotes come from `text` alone. `as_of` is when
-    the source had last been changed as it was read, so that a later pass knows whether to read it again.
+    The title stands before every chunk when it is read for its meaning; quotes come from `text` alone.
     """
 
     source_type: SourceType
@@ -41,7 +40,6 @@ class Source:
     deal_id: UUID | None = None
     owner_user_id: UUID | None = None
     occurred_at: datetime | None = None
-    as_of: datetime | None = None
 
     @property
     def text_hash(self) -> str:
@@ -101,21 +99,18 @@ async def _record_sources(tx: Tx, sources: Sequence[Source], chunks: Iterable[tu
         sizes[source.source_type, source.source_id] = index + 1
     await tx.run(
         """
-        INSERT INTO knowledge_sources (source_type, source_id, text_hash, chunks, as_of, indexed_at)
+        INSERT INTO knowledge_sources (source_type, source_id, text_hash, chunks, indexed_at)
         SELECT given.*, %(now)s
-          FROM unnest(%(types)s::text[], %(ids)s::uuid[], %(hashes)s::text[], %(sizes)s::int[],
-                      %(versions)s::timestamptz[]) AS given
+          FROM unnest(%(types)s::text[], %(ids)s::uuid[], %(hashes)s::text[], %(sizes)s::int[]) AS given
          WHERE EXISTS (SELECT FROM knowledge_models WHERE state = 'answering')  -- else a later pass takes it up
          ORDER BY 1, 2
             ON CONFLICT (source_type, source_id) DO UPDATE
-               SET text_hash = excluded.text_hash, chunks = excluded.chunks, as_of = excluded.as_of,
-                   indexed_at = excluded.indexed_at
+               SET text_hash = excluded.text_hash, chunks = excluded.chunks, indexed_at = excluded.indexed_at
         """,
         types=[source.source_type for source in sources],
         ids=[source.source_id for source in sources],
         hashes=[source.text_hash for source in sources],
         sizes=[sizes.get((source.source_type, source.source_id), 0) for source in sources],
-        versions=[source.as_of for source in sources],
         now=tx.now,
     )
 

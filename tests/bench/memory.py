@@ -308,7 +308,7 @@ class World:
         """Ask the whole workspace, interleaved with the plainest statement on the same index."""
         hits, ours, bare, exact = 0, list[float](), list[float](), list[float]()
         async with db.reading() as tx, await psycopg.AsyncConnection.connect(db.url, autocommit=True) as plain:
-            await plain.execute("SET hnsw.ef_search = 200")
+            await plain.execute("SET hnsw.ef_search = 160")
             for number in range(QUERIES):
                 began = time.perf_counter()
                 near = await vectors.search_meaning(tx, self._question(number), vectors.Scope(None), depth=K)

@@ -83,6 +83,8 @@ class TestCollectPending:
     async def test_leaves_out_noise_and_what_is_excluded_or_nobodys(self, tx: Tx, given: Given) -> None:
         rep, deal = await given.user(), await given.deal()
         await given.communication(user=rep, noise_type="marketing")
+        noisy = await given.communication(user=rep)
+        await tx.run("UPDATE communications SET noise_type = 'system' WHERE id = %(id)s", id=noisy.id)
         await given.communication(user=rep, excluded_at=tx.now)
         await given.row("meeting_transcriptions", title="T", meeting_date=tx.now, transcription_text="Nobody's.")
         await given.row("relationship_notes", company_id=deal.company_id, note="Gone.", deleted_at=tx.now)
@@ -90,7 +92,8 @@ class TestCollectPending:
             "ai_summaries", deal_id=deal.id, summary_type="deal_overview", summary=Json({}), summary_text="Of everybody's mail.",
             context_hash="h", generated_at=tx.now,
         )  # fmt: skip
-        assert await collect(tx) == 0
+        await collect(tx)
+        assert await remembered(tx) == []
 
     async def test_takes_each_once(self, tx: Tx, given: Given) -> None:
         rep = await given.user()
@@ -100,20 +103,27 @@ class TestCollectPending:
         assert await collect(tx) == 4
         assert await collect(tx) == 0
 
-    async def test_takes_so_many_at_once_the_newest_first(self, tx: Tx, given: Given) -> None:
+    async def test_takes_so_many_at_once_in_their_order(self, tx: Tx, given: Given) -> None:
         rep = await given.user()
-        old = await given.communication(user=rep, occurred_at=given.ago(days=9))
-        new = await given.communication(user=rep)
+        first, second = await given.communication(user=rep), await given.communication(user=rep)
         await vectors.adopt(tx, EMBEDDER.model, 64)
         assert await knowledge.collect_pending(tx, limit=1) == 1
-        assert await remembered(tx) == [new.id]
+        assert await remembered(tx) == [first.id]
         assert await knowledge.collect_pending(tx, limit=1) == 1
-        assert set(await remembered(tx)) == {new.id, old.id}
+        assert set(await remembered(tx)) == {first.id, second.id}
 
     async def test_takes_up_what_was_indexed_before_there_was_a_model(self, tx: Tx, given: Given) -> None:
         await given.communication(user=await given.user())
         assert await knowledge.collect_pending(tx) == 0
         assert await collect(tx) == 1
+
+    async def test_takes_a_transcript_up_once_it_is_somebodys(self, tx: Tx, given: Given) -> None:
+        talk = await given.row("meeting_transcriptions", title="T", meeting_date=tx.now, transcription_text="Hello.")
+        await collect(tx)
+        rep = await given.user()
+        await tx.run("UPDATE meeting_transcriptions SET user_id = %(rep)s", rep=rep.user_id)
+        assert await collect(tx) == 1
+        assert await find(tx, rep, "hello") == [talk.id]
 
     async def test_reads_a_changed_text_again(self, db: Database) -> None:
         async with db.transaction() as tx:
@@ -134,8 +144,9 @@ class TestCollectPending:
         async with db.transaction() as tx:
             await tx.run("UPDATE communications SET is_starred = true")
         async with db.transaction() as tx:
-            assert await knowledge.collect_pending(tx) == 1
             assert await knowledge.collect_pending(tx) == 0
+            assert await knowledge.queue_everything(tx) == 1
+            assert await knowledge.collect_pending(tx) == 1
             assert await tx.one(int, "SELECT count(embedding) FROM knowledge_chunks") == 1
 
     async def test_shares_the_work_between_two_collectors(self, db: Database) -> None:
