@@ -25,7 +25,9 @@ from memory.rows import Row
 
 CHANNEL = "outbox"
 STALE = timedelta(minutes=2)
-"""How long a promise may lie at the broker before it is handed over again."""
+"""How long a promise may lie at the broker, while nobody works on its kind, before it is handed over again."""
+QUEUED = timedelta(minutes=30)
+"""How long it may lie there while somebody does: then it is in line behind others, or lost."""
 Status = Literal["waiting", "handed", "running", "done", "dead"]
 
 
@@ -107,15 +109,26 @@ async def hand_over(tx: Tx, jobs: Sequence[str], *, window: int) -> list[HandedR
     )
 
 
-async def hand_again(tx: Tx, jobs: Sequence[str], *, stale: timedelta = STALE, limit: int = 200) -> list[HandedRow]:
-    """Mark as handed over, once more, what nobody began within `stale` and what a worker left behind unfinished."""
+async def hand_again(
+    tx: Tx, jobs: Sequence[str], *, stale: timedelta = STALE, queued: timedelta = QUEUED, limit: int = 200
+) -> list[HandedRow]:
+    """
+    Mark as handed over, once more, what the broker seems to have lost, and what a worker left behind unfinished.
+
+    `jobs` are those that share a queue: what lies there longer than `stale` is lost, unless somebody works on one of
+    them, and then it is after `queued`.
+    """
     return await tx.many(
         HandedRow,
         """
-        WITH lost AS (
+        WITH patience AS (
+            SELECT CASE WHEN EXISTS (SELECT FROM outbox
+                                      WHERE status = 'running' AND lease_until >= %(now)s AND job = ANY(%(jobs)s))
+                        THEN %(queued)s::interval ELSE %(stale)s::interval END AS time
+        ), lost AS (
             SELECT id FROM outbox
              WHERE job = ANY(%(jobs)s)
-               AND (status = 'handed' AND handed_at < %(now)s - %(stale)s
+               AND (status = 'handed' AND handed_at < %(now)s - (SELECT time FROM patience)
                     OR status = 'running' AND lease_until < %(now)s)
              ORDER BY id
              LIMIT %(limit)s
@@ -127,6 +140,7 @@ async def hand_again(tx: Tx, jobs: Sequence[str], *, stale: timedelta = STALE, l
         """,
         jobs=list(jobs),
         stale=stale,
+        queued=queued,
         limit=limit,
     )
 

@@ -39,6 +39,12 @@ def publish(rows: Sequence[HandedRow]) -> None:
             celery.send_task(TASK, args=[row.id, row.job], task_id=str(row.id), producer=producer, retry=False)
 
 
+def _lanes() -> list[list[str]]:
+    """Return the names of the jobs of each queue: a queue that is full does not keep another one waiting."""
+    jobs = kit.list_jobs()
+    return [[job.name for job in jobs if job.queue == queue] for queue in kit.QUEUES]
+
+
 class Relay:
     """One relay; `broker_away` says whether its last try to publish failed."""
 
@@ -74,18 +80,17 @@ class Relay:
 
     async def _take(self) -> tuple[list[HandedRow], float]:
         """Mark what goes to the broker now; it is committed when this returns."""
-        jobs = kit.list_jobs()
-        names = [job.name for job in jobs]
+        lanes = _lanes()
         rows: list[HandedRow] = []
         async with self._db.transaction() as tx:
             if self._sweep_is_due():
-                rows += await outbox.hand_again(tx, names, stale=STALE)
-                await outbox.set_aside_unknown(tx, names)
+                for jobs in lanes:
+                    rows += await outbox.hand_again(tx, jobs, stale=STALE)
+                await outbox.set_aside_unknown(tx, [name for jobs in lanes for name in jobs])
             due_at = await outbox.next_due_at(tx)
             if due_at is not None and due_at <= tx.now:
-                for queue in kit.QUEUES:
-                    lane = [job.name for job in jobs if job.queue == queue]
-                    rows += await outbox.hand_over(tx, lane, window=self._window)
+                for jobs in lanes:
+                    rows += await outbox.hand_over(tx, jobs, window=self._window)
         if due_at is None:
             return rows, POLL_S
         left_s = (due_at - clock()).total_seconds()

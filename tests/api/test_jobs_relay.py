@@ -48,7 +48,7 @@ class Broker:
         self._loop.call_soon_threadsafe(self._news.set)
 
     async def has(self, count: int) -> list[int]:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.got) < count:
                 self._news.clear()
                 await self._news.wait()

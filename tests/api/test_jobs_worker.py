@@ -15,6 +15,7 @@ from api.supervisor.broker import Broker
 from tests.processes import gone, wait_until
 
 PROGRAM = Path(__file__).with_name("jobs_program.py")
+PATIENCE_S = 60
 pytestmark = pytest.mark.skipif(broker.find_program() is None, reason="there is no Redis or Valkey on this machine")
 
 
@@ -64,11 +65,13 @@ class House:
             rows[:] = self.sql("SELECT detail FROM heartbeats WHERE name = %s", what)
             return bool(rows)
 
-        assert wait_until(has_told, 25), f"never told {what}\n{self.logs()}"
+        assert wait_until(has_told, PATIENCE_S), f"never told {what}\n{self.logs()}"
         return rows[0][0]
 
     def becomes(self, outbox_id: int, status: str) -> bool:
-        return wait_until(lambda: self.sql("SELECT status FROM outbox WHERE id = %s", outbox_id) == [(status,)], 25)
+        return wait_until(
+            lambda: self.sql("SELECT status FROM outbox WHERE id = %s", outbox_id) == [(status,)], PATIENCE_S
+        )
 
     def count(self, what: str) -> int:
         return self.sql("SELECT count(*) FROM done WHERE what = %s", what)[0][0]
@@ -121,10 +124,10 @@ class TestOrderlyEnd:
         house.told("begun:1")
         worker.send_signal(signal.SIGTERM)
         house.sql("INSERT INTO done (what) VALUES ('told to end')")
-        assert worker.wait(20) == 0, house.logs()
+        assert worker.wait(PATIENCE_S) == 0, house.logs()
         assert house.sql("SELECT status, attempts FROM outbox WHERE id = %s", outbox_id) == [("done", 1)]
         beat.send_signal(signal.SIGTERM)
-        assert beat.wait(20) == 0, house.logs()
+        assert beat.wait(PATIENCE_S) == 0, house.logs()
         assert house.sql("SELECT name FROM heartbeats WHERE name ~ '^(worker|beat|relay):'") == []
 
 
@@ -146,11 +149,11 @@ class TestBeat:
     def test_promises_what_is_due_and_shows_life(self, house: House):
         house.start("beat")
         waiting = "SELECT count(*) FROM outbox WHERE job = 'tests.tick' AND status IN ('waiting', 'handed')"
-        assert wait_until(lambda: house.sql(waiting) == [(1,)], 25), house.logs()
+        assert wait_until(lambda: house.sql(waiting) == [(1,)], PATIENCE_S), house.logs()
         alive = "SELECT name FROM heartbeats WHERE starts_with(name, 'beat:')"
-        assert wait_until(lambda: bool(house.sql(alive)), 25), house.logs()
+        assert wait_until(lambda: bool(house.sql(alive)), PATIENCE_S), house.logs()
         # Nobody works: however often it is due, it is promised once.
         ticked = "SELECT count(*) FROM outbox WHERE job = 'tests.tick'"
         assert not wait_until(lambda: house.sql(ticked) != [(1,)], 3)
         house.start("work")
-        assert wait_until(lambda: house.count("tick") >= 2, 25), house.logs()
+        assert wait_until(lambda: house.count("tick") >= 2, PATIENCE_S), house.logs()

@@ -18,9 +18,9 @@ async def promised(tx: Tx, job: str = "mail.send", **how) -> int:
     return await tx.one(int, "SELECT max(id) FROM outbox")
 
 
-async def claimed(tx: Tx, worker: str = "w1", attempts: int = 5, **how) -> ClaimRow:
+async def claimed(tx: Tx, worker: str = "w1", attempts: int = 5, lease: timedelta = LEASE, **how) -> ClaimRow:
     outbox_id = await promised(tx, **how)
-    row = await outbox.claim(tx, outbox_id, worker=worker, lease=LEASE, attempts=attempts)
+    row = await outbox.claim(tx, outbox_id, worker=worker, lease=lease, attempts=attempts)
     assert row is not None
     return row
 
@@ -83,6 +83,13 @@ class TestHandAgain:
         await outbox.hand_over(tx, JOBS, window=10)
         assert await outbox.hand_again(later(tx, seconds=119), JOBS) == []
         assert [row.id for row in await outbox.hand_again(later(tx, seconds=121), JOBS)] == [outbox_id]
+
+    async def test_is_patient_while_somebody_works_on_the_same_queue(self, tx: Tx):
+        outbox_id = await promised(tx)
+        await outbox.hand_over(tx, JOBS, window=10)
+        await claimed(tx, lease=timedelta(hours=1))
+        assert await outbox.hand_again(later(tx, minutes=29), JOBS) == []
+        assert [row.id for row in await outbox.hand_again(later(tx, minutes=31), JOBS)] == [outbox_id]
 
     async def test_brings_back_what_a_worker_left_behind(self, tx: Tx):
         row = await claimed(tx)
