@@ -28,6 +28,8 @@ R = TypeVar("R")
 Connection = AsyncConnection[Any]
 UniqueViolation = errors.UniqueViolation
 ForeignKeyViolation = errors.ForeignKeyViolation
+RowRefused = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded, UnicodeError)
+"""What a row raises that Postgres will never take, however often it is tried."""
 
 
 def _dumps(value: object) -> bytes:
@@ -259,6 +261,7 @@ __all__ = [
     "Json",
     "NoSuchRow",
     "RowExists",
+    "RowRefused",
     "Tx",
     "UniqueViolation",
     "clock",

@@ -16,11 +16,13 @@ from memory.db import Database
 from memory.rows import Row
 from tests.given import Given
 from tools import ingest
+from tools.ingest import rows
 from tools.ingest import run as running
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2024, 3, 5, 9, 0, tzinfo=UTC)
 US = "dana@ours.example"
+LONG = "r" * 880
 
 
 class Mailbox(Row):
@@ -279,6 +281,38 @@ class TestIngest:
         async with db.reading() as tx:
             kept = await tx.many(bytes, "SELECT raw FROM ingest_rejects ORDER BY file, position")
         assert [bytes(raw)[:9] for raw in kept] == [b"\x00\x01 not ma", b'{"broken"', b'{"@odata.', b""]
+
+    async def test_what_the_database_refuses_does_not_take_the_others_with_it(self, db, dana, tmp_path, monkeypatch):
+        kind_of = rows.noise.kind_of
+        monkeypatch.setattr(
+            rows.noise,
+            "kind_of",
+            lambda mail, *more, **names: "unheard of" if mail.subject == "3" else kind_of(mail, *more, **names),
+        )
+        done = await read(db, dana, box(tmp_path / "a.mbox", *(letter(number) for number in range(1, 7))))
+        assert (done.seen, done.written, done.damaged, done.status) == (6, 5, 1, "complete")
+        assert done.report == {"not kept as mail: the database refused it: CheckViolation": 1}
+        assert sorted(await rows_of(db)) == ["1", "2", "4", "5", "6"]
+        assert await counts(db, "ingest_rejects") == [1]
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            letter("é" * 700, minutes=1, subject="1"),
+            letter(1, head=f"References: {' '.join(f'<{number}{LONG}@x>' for number in range(40))}\n"),
+            letter(1, sender="A\x00nn <a\x00nn@fir.example>", head="In-Reply-To: <a\x00b@x>\nReferences: <c\x00d@x>\n"),
+            letter(1, sender="=?utf-7?q?+2AA-?= <ann@fir.example>", to="=?utf-16?b?ANgA?= <dana@ours.example>"),
+            letter(1, head="Content-Type: multipart/mixed; boundary=m\n", body="--m\nContent-Type: a\x00/b; name*=utf-8''%00x\nContent-ID: <\x00>\n\nx\n--m--"),
+            letter(1, sender="İ@ƏẞꞭ.example", to="𑵐@ours.example"),
+            letter(1, sender="x" * 300 + "@" + "y" * 300),
+            letter(1, subject="s" * 90_000, body="word" * 300_000),
+            letter(1, body="\ufdd0\uffff\U0001ffff" + "\u0301" * 5000),
+        ],
+        ids=range(9),
+    )  # fmt: skip
+    async def test_odd_mail_is_stored_and_not_refused(self, db, dana, tmp_path, raw):
+        done = await read(db, dana, box(tmp_path / "a.mbox", raw))
+        assert (done.written, [reason for reason in done.report if "refused" in reason]) == (1, [])
 
     async def test_undated_mail_waits_for_nobody(self, db, dana, tmp_path):
         await read(db, dana, box(tmp_path / "a.mbox", letter(1).replace("Date:", "X-Date:")))

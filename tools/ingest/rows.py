@@ -13,7 +13,8 @@ from tools.mail import boilerplate, cleaning, html, noise, replies, threads
 from tools.mail.messages import Address, Mail
 from tools.mail.sources import Item, Place
 
-MAX_ID = 1000
+MAX_ID = 600
+"""Bytes of an id that an index entry takes beside other columns."""
 MAX_TEXT = 1_000_000
 MAX_HTML = 4_000_000
 MAX_PARTICIPANTS = 200
@@ -65,7 +66,7 @@ class Prepared:
     noise_type: str | None
     ours: list[tuple[str, Address]]
     theirs: list[tuple[str, Address]]
-    after: Place
+    start: Place
 
     @property
     def content_hash(self) -> str:
@@ -122,14 +123,15 @@ def prepare(item: Item, house: House) -> Prepared:
     mail = item.mail
     if mail is None:
         raise ValueError("there is no mail in this item")
+    mail.provider_id = _indexable(mail.provider_id)
     readable, body_text = readable_text(mail)
     reply = replies.split(readable, mail.subject)
     content = boilerplate.strip(reply.text) if reply.forwarded else reply.text
     direction, ours, theirs = _sides(mail, house)
-    key = mail.message_id[:MAX_ID] or threads.fingerprint(mail)
+    key = _indexable(mail.message_id) or threads.fingerprint(mail)
     return Prepared(
         key=key,
-        keys=[part[:MAX_ID] for part in threads.keys_of(mail, key)],
+        keys=[_indexable(part) for part in threads.keys_of(mail, key)],
         mail=mail,
         direction=direction,
         occurred_at=_moment(mail, direction),
@@ -139,8 +141,16 @@ def prepare(item: Item, house: House) -> Prepared:
         noise_type=noise.kind_of(mail, readable, notetakers=house.notetakers),
         ours=ours,
         theirs=theirs,
-        after=item.after,
+        start=item.start,
     )
+
+
+def _indexable(name: str) -> str:
+    """Return the id, or a digest of one that is too long for an index entry."""
+    if len(name) <= MAX_ID and name.isascii():
+        return name
+    data = name.encode("utf-8", "replace")
+    return name if len(data) <= MAX_ID else f"{hashlib.sha256(data).hexdigest()}@long.invalid"
 
 
 def readable_text(mail: Mail) -> tuple[str, str]:

@@ -7,6 +7,7 @@ checkpoint and promises the jobs that come after; a process that is killed at an
 
 import asyncio
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from uuid import UUID
 from pydantic import Field
 
 from memory.callers import Caller
-from memory.db import Database, Tx, UniqueViolation
+from memory.db import Database, RowRefused, Tx, UniqueViolation
 from memory.errors import Forbidden
 from memory.rows import In
 from tools import knowledge
@@ -226,20 +227,67 @@ def _add(batch: _Batch, item: Item, house: House) -> None:
 
 
 async def _write(db: Database, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter) -> None:
-    """Write one batch; another writer that stored one of its mails at the same moment makes it look again."""
+    """Write one batch; a mail that Postgres refuses is kept among the rejects and does not take the others with it."""
     undated_at = datetime.fromtimestamp(meter.files[batch.place.file].stat().st_mtime, UTC)
+    try:
+        stored = await _write_patiently(db, house, run, batch, meter, undated_at)
+    except RowRefused:
+        refused = await _find_refused(db, house, batch.mails, undated_at)
+        if not refused:
+            raise
+        for mail, reason in refused:
+            batch.mails.remove(mail)
+            batch.problems[f"not kept as mail: {reason}"] += 1
+            batch.damaged += not mail.mail.problems
+            batch.rejected.append(Item(mail.start, mail.start, None, reason, _remains(mail)))
+        stored = await _write_patiently(db, house, run, batch, meter, undated_at)
+    meter.count(batch, stored)
+
+
+async def _write_patiently(
+    db: Database, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter, undated_at: datetime
+) -> Stored:
+    """Write the batch; another writer that stored one of its mails at the same moment makes it look again."""
     attempt = 0
     while True:
         attempt += 1
         try:
             async with db.transaction() as tx:
-                stored = await _write_once(tx, house, run, batch, meter, undated_at)
+                return await _write_once(tx, house, run, batch, meter, undated_at)
         except UniqueViolation:
             if attempt == TRIES:
                 raise
-        else:
-            meter.count(batch, stored)
-            return
+
+
+class _Undone(Exception):
+    """Takes a trial back."""
+
+
+async def _find_refused(
+    db: Database, house: House, mails: list[Prepared], undated_at: datetime
+) -> list[tuple[Prepared, str]]:
+    """Return the mails that Postgres refuses, with its reason, by trying ever smaller halves and taking them back."""
+    if not mails:
+        return []
+    try:
+        async with db.transaction() as tx:
+            await store_batch(tx, house, mails, undated_at=undated_at)
+            raise _Undone
+    except _Undone:
+        return []
+    except RowRefused as failure:
+        if len(mails) == 1:
+            return [(mails[0], f"the database refused it: {type(failure).__name__}")]
+    half = len(mails) // 2
+    return [
+        *await _find_refused(db, house, mails[:half], undated_at),
+        *await _find_refused(db, house, mails[half:], undated_at),
+    ]
+
+
+def _remains(mail: Prepared) -> bytes:
+    said = {"id": mail.key, "subject": mail.mail.subject, "text": mail.mail.text, "html": mail.mail.html}
+    return json.dumps(said).encode("utf-8", "replace")
 
 
 async def _write_once(

@@ -3,6 +3,7 @@
 import re
 
 from tools.mail.charsets import decode_words
+from tools.mail.cleaning import storable
 from tools.mail.messages import Address
 
 MAX_ADDRESSES = 1000
@@ -10,6 +11,8 @@ MAX_HEADER = 200_000
 _EMAIL = re.compile(r"[^\s@<>\"(),;:\[\]\\]{1,200}@[^\s@<>\"(),;:\\]{1,250}")
 _BARE = re.compile(r"^[^\s@<>\"(),;:\\]{1,200}@[^\s@<>\"(),;:\\]{1,250}$")
 _ITEM = re.compile(r"(?:\"(?:[^\"\\]|\\.)*\"|<[^<>]*>|\([^()]*\)|[^,;\"<(]|[\"<(])+?(?=[,;]|$)")
+# Letters whose case every version of Unicode agrees on: Postgres checks that addresses are in lower case.
+_SETTLED = re.compile("^[\u0021-\u1fff\u3040-\ud7ff]+$")
 _COMMENT = re.compile(r"\(([^()]*)\)")
 _ESCAPED = re.compile(r"\\(.)")
 
@@ -92,13 +95,11 @@ def clean(text: str) -> str | None:
         if _BARE.match(email) is None:
             return None
     email = email.strip(".")
-    if email.isascii() or email.isprintable():
-        return email
-    return None
+    return email if email.isprintable() and (email.isascii() or _SETTLED.match(email)) else None
 
 
 def _name(text: str) -> str:
     text = decode_words(text.strip()) if "=?" in text else text.strip()
     if text[:1] == '"' or "\\" in text:
         text = _ESCAPED.sub(r"\1", text.strip('"'))
-    return " ".join(text.strip("\"' ").split())[:300]
+    return storable(" ".join(text.strip("\"' ").split()))[:300]

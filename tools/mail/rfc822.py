@@ -100,6 +100,8 @@ def _headers(head: bytes, problems: list[str]) -> Headers:
         text, whole = charsets.decode(head)
         if not whole:
             problems.append("header bytes in no known charset")
+    if "\x00" in text:
+        text = text.replace("\x00", "")
     headers: Headers = {}
     for line in _FOLD.sub(" ", text).split("\n"):
         name, colon, value = line.partition(":")
