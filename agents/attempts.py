@@ -20,7 +20,7 @@ from agents import budgets, journal, questions
 from agents.budgets import Ledger, Reserved
 from agents.calls import FORMS, RETRIED, CallFailed, Form, Reply, Request, Turn
 from agents.purposes import About, Answer, Engine, Purpose
-from memory import tokens
+from memory import tokens, tracing
 from memory.callers import Caller
 from memory.db import Database
 from memory.settings import Settings
@@ -258,7 +258,8 @@ class Attempt(Generic[O]):
         reserved = await self.reserve(call)
         began = time.perf_counter()
         try:
-            reply = await client.call(request)
+            with tracing.span("model call", model=call.model, prompt=call.prompt_key):
+                reply = await client.call(request)
         except CallFailed as failure:
             await self.settle(call, reserved, self.failed(call, reserved, began, failure))
             if failure.kind == "invalid_output":

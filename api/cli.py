@@ -102,6 +102,7 @@ def work() -> None:
     from api.jobs.kit import celery
 
     telemetry.configure_logging(settings.current())
+    telemetry.start_tracing(settings.current(), "rainmaker-worker")
     celery.worker_main(["worker", "--without-gossip", "--without-mingle"])
 
 

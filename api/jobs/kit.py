@@ -33,7 +33,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 import api.jobs
 from api.jobs.process import Means, name_of
-from memory import outbox
+from memory import outbox, tracing
 from memory.db import Database, Tx, clock
 from memory.embeddings import Embedder
 from memory.errors import Refusal, Rendered, TooMany
@@ -231,7 +231,8 @@ async def carry_out(means: Means, outbox_id: int, name: str) -> bool:
         return False
     run = Run(means, name, outbox_id, claimed.attempt, log.bind(job=name, job_id=outbox_id, attempt=claimed.attempt))
     try:
-        await _within_lease(means.db, known, claimed, known.call(run, claimed.payload))
+        with tracing.span("job", job=name, attempt=claimed.attempt):
+            await _within_lease(means.db, known, claimed, known.call(run, claimed.payload))
     except asyncio.CancelledError:
         run.log.warning("job interrupted")
         raise

@@ -150,3 +150,61 @@ class TestTraces:
         assert first.attributes["http.response.status_code"] == 200
         assert second.name == "POST /stage/refuse/{what}"
         assert not second.status.is_ok
+
+    async def test_show_jobs_and_model_calls_below_what_asked_for_them(self, monkeypatch: pytest.MonkeyPatch):
+        from opentelemetry import trace
+        from opentelemetry.sdk.trace import TracerProvider
+        from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+        from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+        from memory import tracing
+
+        kept = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(kept))
+        monkeypatch.setattr(trace, "get_tracer", provider.get_tracer)
+        with pytest.raises(KeyError), tracing.span("job", job="a.b", attempt=2), tracing.span("model call", model="m"):
+            raise KeyError("x")
+        call, job = kept.get_finished_spans()
+        assert (call.name, dict(call.attributes or {})) == ("model call", {"rainmaker.model": "m"})
+        assert (job.name, dict(job.attributes or {})) == ("job", {"rainmaker.job": "a.b", "rainmaker.attempt": 2})
+        assert call.parent is not None
+        assert job.context is not None
+        assert call.parent.span_id == job.context.span_id
+        assert not job.status.is_ok
+
+    def test_leave_for_the_collector(self, monkeypatch: pytest.MonkeyPatch):
+        """In a process of its own: a provider is set once and for all."""
+        import http.server
+        import subprocess
+        import sys
+        import threading
+
+        arrived: list[tuple[str, bytes]] = []
+
+        class Collector(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                arrived.append((self.path, self.rfile.read(int(self.headers["content-length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, format: str, *args: Any) -> None:
+                pass
+
+        server = http.server.HTTPServer(("127.0.0.1", 0), Collector)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            code = (
+                "from api import telemetry; from memory import tracing; from tests.api.conftest import settings_for_tests\n"
+                f"s = settings_for_tests(OTEL_EXPORTER_OTLP_ENDPOINT='http://127.0.0.1:{server.server_port}/')\n"
+                "telemetry.start_tracing(s, 'rainmaker-tests')\n"
+                "with tracing.span('job', job='a.b'): pass\n"
+            )
+            subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        finally:
+            server.shutdown()
+            server.server_close()
+        ((path, body),) = arrived
+        assert path == "/v1/traces"
+        assert b"rainmaker-tests" in body
+        assert b"a.b" in body
