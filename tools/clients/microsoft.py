@@ -145,13 +145,14 @@ class Mailbox:
         """Create a draft that answers a message in its thread: our text above the quote that Graph makes."""
         asked = {"message": {"toRecipients": _recipients(letter.to), **_stamp(key)}}
         draft = await self._message("POST", f"/me/messages/{_id(message_id)}/createReply", asked)
-        return await self.update_draft(draft, letter)
+        await self.update_draft(draft, letter)
+        return draft
 
-    async def update_draft(self, draft: Message, letter: Letter) -> Message:
+    async def update_draft(self, draft: Message, letter: Letter) -> None:
         """Give a draft these recipients, this subject and this text; what it quotes stays below."""
         quoted = draft.body.content if draft.body.content_type.lower() == "html" else ""
         body = {"contentType": "html", "content": _above_quote(letter.text, quoted)}
-        return await self._message("PATCH", f"/me/messages/{_id(draft.id)}", {**letter.fields(), "body": body})
+        await self._call("PATCH", f"/me/messages/{_id(draft.id)}", {**letter.fields(), "body": body})
 
     async def send_draft(self, message_id: str) -> None:
         """
