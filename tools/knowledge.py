@@ -56,8 +56,8 @@ async def search_knowledge(
     """
     Find the chunks that answer best among those the caller may read.
 
-    The question's vector comes from a model, so ask before the transaction: `await vectors.ask(search.query,
-    embedder)`. Without it the search is by words alone.
+    The question's vector comes from a model, so ask before the transaction: `await asker.ask(search.query)` with the
+    process's `vectors.Asker`. Without it the search is by words alone.
     """
     scope = vectors.Scope(
         reader_id=caller.scope,

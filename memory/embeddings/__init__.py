@@ -91,9 +91,25 @@ def from_settings(settings: Settings) -> Embedder:
         case "hashing":
             return open_embedder("hashing", **named, **sized)
         case "openai":
-            key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
-            place = {"base_url": settings.openai_base_url} if settings.openai_base_url else {}
-            return open_embedder("openai", api_key=key, **named, **sized, **place)
+            return open_embedder("openai", **named, **sized, **_endpoint(settings))
 
 
-__all__ = ["Embedder", "Engine", "Floats", "from_settings", "open_embedder"]
+def by_name(model: str, dimensions: int, settings: Settings) -> Embedder:
+    """
+    Return the engine whose vectors are stored under this name, whatever the settings choose now.
+
+    Raises `WeightsMissing`.
+    """
+    if model == "all-MiniLM-L6-v2":
+        return open_embedder("local")
+    if model.startswith("hashing-"):
+        return open_embedder("hashing", dimensions=dimensions, model=model)
+    return open_embedder("openai", model=model.partition("@")[0], dimensions=dimensions, **_endpoint(settings))
+
+
+def _endpoint(settings: Settings) -> dict[str, Any]:
+    key = settings.openai_api_key.get_secret_value() if settings.openai_api_key else ""
+    return {"api_key": key} | ({"base_url": settings.openai_base_url} if settings.openai_base_url else {})
+
+
+__all__ = ["Embedder", "Engine", "Floats", "by_name", "from_settings", "open_embedder"]

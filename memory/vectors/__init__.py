@@ -6,8 +6,10 @@ Vector memory: texts are remembered as chunks and found again by meaning and by 
     models.py     whose vectors answer, their index, the takeover by another model
     search.py     one company exactly, the workspace approximately, both with full text
     fusion.py     one ranking from two
+    asking.py     questions for the model that answers at the moment
 """
 
+from memory.vectors.asking import Asker
 from memory.vectors.chunking import hash_text, split_text
 from memory.vectors.chunks import (
     ATTEMPTS,
@@ -38,7 +40,7 @@ from memory.vectors.models import (
 from memory.vectors.search import Hit, Question, Scope, ask, search, search_meaning, search_words
 
 __all__ = [
-    "ATTEMPTS", "Hit", "ModelRow", "PendingRow", "Question", "RebuildRow", "Scope", "Source", "SourceType", "adopt", "ask",
+    "ATTEMPTS", "Asker", "Hit", "ModelRow", "PendingRow", "Question", "RebuildRow", "Scope", "Source", "SourceType", "adopt", "ask",
     "claim_pending", "copy_chunks", "drop_unused_indexes", "ensure_index", "find_answering", "find_rebuild",
     "forget_source", "hash_text", "list_models", "prepare", "promise_embedding", "promote", "prune_retired", "release", "search",
     "search_meaning", "search_words", "split_text", "store_vectors", "write_sources",

@@ -70,6 +70,16 @@ async def state(db: Database) -> KnowledgeStateRow:
         return await knowledge.get_knowledge_state(tx)
 
 
+async def best(db: Database, text: str) -> tuple[str | None, float | None]:
+    """Ask as a process does that is set to the new model; answers with the model asked and the best similarity."""
+    async with vectors.Asker(db, HashingEmbedder(64), LARGE) as asker:
+        question = await asker.ask(text)
+    async with db.reading() as tx:
+        hits = await vectors.search(tx, question, vectors.Scope(None))
+    assert hits[0].content == text
+    return question.model, hits[0].similarity
+
+
 class TestCollect:
     async def test_adopts_the_model_takes_up_what_is_there_and_embeds_it(self, db: Database) -> None:
         async with db.transaction() as tx:
@@ -130,16 +140,14 @@ class TestRebuild:
         await run_job_inline(db, "knowledge.collect", settings=LARGE)
         between = await state(db)
         assert (between.model, between.building) == ("hashing-32", "hashing-64")
-        question = await vectors.ask("The budget is tight.", HashingEmbedder(32))
-        async with db.reading() as tx:
-            hits = await vectors.search(tx, question, vectors.Scope(None))
-        assert hits[0].similarity == pytest.approx(1)
+        assert await best(db, "The budget is tight.") == ("hashing-32", pytest.approx(1))
 
         kept = await run_due_jobs(db, settings=LARGE)
         assert set(kept) == {"knowledge.rebuild", "knowledge.embed_pending"}
         assert await state(db) == KnowledgeStateRow(
             model="hashing-64", dimensions=64, building=None, sources=2, chunks=2, pending=0, failed=0
         )
+        assert await best(db, "The delivery is late.") == ("hashing-64", pytest.approx(1))
         async with db.reading() as tx:
             assert await tx.many(str, "SELECT model FROM knowledge_models") == ["hashing-64"]
             indexes = "SELECT count(*) FROM pg_indexes WHERE starts_with(indexname, 'knowledge_chunks_hnsw_')"

@@ -281,6 +281,18 @@ class TestFromSettings:
         await embedder.close()
 
 
+class TestByName:
+    @pytest.mark.parametrize(
+        ("name", "dimensions"),
+        [("all-MiniLM-L6-v2", 384), ("hashing-32", 32), ("text-embedding-3-small", 1536),
+         ("text-embedding-3-large@256", 256), ("nomic", 768)],
+    )  # fmt: skip
+    async def test_opens_what_made_the_stored_vectors(self, name: str, dimensions: int) -> None:
+        embedder = embeddings.by_name(name, dimensions, Settings())
+        assert (embedder.model, embedder.dimensions) == (name, dimensions)
+        await embedder.close()
+
+
 class TestHashingEmbedder:
     async def test_puts_like_words_near_each_other(self) -> None:
         embedder = hashing.HashingEmbedder(256)

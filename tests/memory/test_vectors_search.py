@@ -13,6 +13,7 @@ from memory import vectors
 from memory.db import Database, Tx
 from memory.embeddings import Floats
 from memory.embeddings.hashing import HashingEmbedder
+from memory.settings import Settings
 from memory.vectors import models
 from tests.memory import memories
 
@@ -276,6 +277,18 @@ class TestModels:
         await vectors.adopt(tx, memories.OTHER.model, 32)
         await vectors.adopt(tx, memories.OTHER.model, 32)
         assert await tx.many(str, "SELECT job FROM outbox") == ["knowledge.rebuild"]
+
+
+class TestAsker:
+    async def test_asks_without_a_vector_when_nobody_answers_or_the_model_is_away(self, db: Database) -> None:
+        class Away(HashingEmbedder):
+            async def embed_query(self, text: str) -> Floats:
+                raise models.DimensionsChanged(model="x", stored=1, given=2)
+
+        async with vectors.Asker(db, Away(64), Settings()) as asker:
+            assert await asker.ask("hello") == vectors.Question("hello")
+            await vectors.prepare(db, memories.EMBEDDER)
+            assert await asker.ask("hello") == vectors.Question("hello")
 
 
 class TestEnsureIndex:
