@@ -231,6 +231,8 @@ class TestIngest:
             "3": (None, None, "unmatched", None),
             "4": ("Fir", "Ann", "auto", "contact_email"),
         }
+        async with db.reading() as tx:
+            assert await tx.one(datetime, "SELECT last_contacted_at FROM contacts") == at(4)
 
     async def test_attachments_are_metadata(self, db, dana, tmp_path):
         head = 'MIME-Version: 1.0\nContent-Type: multipart/mixed; boundary="m"\n'

@@ -77,6 +77,7 @@ async def store_batch(tx: Tx, house: House, batch: Sequence[Prepared], *, undate
     conversations = await upsert_conversations(tx, house, placed)
     await _write(tx, house, placed, people, conversations)
     await _keep_thread_ids(tx, house.user_id, threads)
+    await _note_contacted(tx, placed, people)
     await _settle_answers(
         tx,
         house.user_id,
@@ -376,6 +377,31 @@ async def _keep_thread_ids(tx: Tx, user_id: UUID, threads: Threads) -> None:
         user_id=user_id,
         keys=list(threads.added),
         threads=[threads.root(thread) for thread in threads.added.values()],
+    )
+
+
+async def _note_contacted(tx: Tx, placed: Sequence[Placed], people: People) -> None:
+    """Tell the contacts that we wrote to when that was; locked in the order of their ids, as others may do the same."""
+    contacted: dict[str, datetime] = {}
+    for item in placed:
+        if item.mail.direction == "outbound":
+            for _, person in item.mail.theirs:
+                contact = people.contacts.get(person.email)
+                if contact is not None:
+                    contacted[contact[0]] = max(item.occurred_at, contacted.get(contact[0], item.occurred_at))
+    if not contacted:
+        return
+    await tx.run(
+        """
+        WITH told AS (SELECT * FROM unnest(%(ids)s::uuid[], %(moments)s::timestamptz[]) AS told (id, at)),
+             locked AS (SELECT c.id FROM contacts c JOIN told USING (id)
+                         WHERE c.last_contacted_at IS NULL OR c.last_contacted_at < told.at ORDER BY c.id FOR UPDATE OF c)
+        UPDATE contacts c SET last_contacted_at = told.at
+          FROM told JOIN locked USING (id)
+         WHERE c.id = told.id
+        """,
+        ids=list(contacted),
+        moments=list(contacted.values()),
     )
 
 
