@@ -53,7 +53,7 @@ class Rainmaker(FastAPI):
         for route in self.api_routes:
             self.table.add(route.methods or (), route.path, build(route, self._services))
         tracer = start_tracing(settings, "rainmaker-api")
-        self._http: Any = Edge(self, self.table, mounts, self.metrics, self.access, tracer)
+        self._http: Any = Edge(self, self.table, mounts, self.metrics, self.access, tracer, secure=_secure(settings))
         if settings.cors_origins:
             self._http = CORSMiddleware(
                 self._http,
@@ -84,6 +84,10 @@ class Rainmaker(FastAPI):
         if self.openapi_schema is None:
             self.openapi_schema = openapi.describe(self, self.api_routes)
         return self.openapi_schema
+
+
+def _secure(settings: Settings) -> bool:
+    return settings.url.startswith("https://")
 
 
 @asynccontextmanager

@@ -37,6 +37,7 @@ SECURITY: errors.Headers = [
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 
+TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 log = structlog.get_logger(__name__)
 
 
@@ -47,15 +48,15 @@ class NulInAddress(errors.BadRequest):
 class Exchange:
     """One request and its answer, as far as it has come."""
 
-    __slots__ = ("failed", "request_id", "send", "started", "status", "template")
+    __slots__ = ("_always", "request_id", "send", "started", "status", "template")
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, always: errors.Headers) -> None:
+        self._always = always
         self.send = send
         self.request_id = request_id
         self.template = ""
         self.status = 0
         self.started = False
-        self.failed = False
 
     async def pass_on(self, message: Any) -> None:
         """Send a message of a route that answers by itself, with our headers where it has none of its own."""
@@ -68,7 +69,7 @@ class Exchange:
 
     def headers(self, own: set[bytes]) -> errors.Headers:
         """Return the headers that belong on every answer and are not there already."""
-        mine = [pair for pair in SECURITY if pair[0] not in own]
+        mine = [pair for pair in self._always if pair[0] not in own]
         mine.append((b"x-request-id", self.request_id.encode("ascii")))
         return mine
 
@@ -76,7 +77,7 @@ class Exchange:
         """Send a whole answer that has none of our headers yet."""
         self.started = True
         self.status = status
-        headers = [*headers, *SECURITY, (b"x-request-id", self.request_id.encode("ascii"))]
+        headers = [*headers, *self._always, (b"x-request-id", self.request_id.encode("ascii"))]
         await self.send({"type": "http.response.start", "status": status, "headers": headers})
         await self.send({"type": STREAMED, "body": body})
 
@@ -112,6 +113,8 @@ class Edge:
         metrics: Metrics,
         access: AccessLog,
         tracer: Any = None,
+        *,
+        secure: bool = False,
     ) -> None:
         """`mounts` are asked, in order, for what the table does not know."""
         self._app = app
@@ -120,12 +123,13 @@ class Edge:
         self._metrics = metrics
         self._access = access
         self._tracer = tracer
+        self._always = [*SECURITY, TRANSPORT] if secure else SECURITY
         self._gauges: dict[tuple[str, str], Gauges] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         began = time.perf_counter()
-        exchange = Exchange(send, request_id_of(scope))
+        exchange = Exchange(send, request_id_of(scope), self._always)
         REQUEST_ID.set(exchange.request_id)
         try:
             if self._tracer is None:
@@ -203,7 +207,6 @@ class Edge:
         elif answer.status >= 500:
             reason = repr(failure.__cause__ or failure)
             log.warning("request_not_served", route=exchange.template, error=answer.body["error"], reason=reason)
-        exchange.failed = answer.mistake
         if exchange.started:
             # Half an answer is out: the server closes the connection, so that nobody takes it for a whole one.
             raise failure

@@ -43,6 +43,13 @@ class TestEveryAnswer:
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert "server" not in headers
 
+    async def test_asks_for_https_where_it_is_reached_by_it(self, client: Client):
+        assert "strict-transport-security" not in (await client.get("/nowhere")).headers
+        app = create_app(settings_for_tests(public_url="https://crm.example"))
+        async with client_of(app) as far:
+            answer = await far.get("/nowhere")
+        assert answer.headers["strict-transport-security"] == "max-age=31536000; includeSubDomains"
+
     async def test_has_an_id_of_its_own(self, client: Client):
         first, second = [(await client.get("/healthz")).headers["x-request-id"] for _ in range(2)]
         assert first != second
