@@ -10,7 +10,7 @@ from tools import knowledge
 
 COLLECTED_AT_ONCE = 200
 EMBEDDED_AT_ONCE = 64
-MOST_BATCHES = 100
+MOST_BATCHES = 5
 REBUILD_WAIT = timedelta(seconds=15)
 PROBE = "a question"
 
