@@ -28,7 +28,6 @@ from memory.db import Database, Tx
 from memory.errors import Forbidden, Invalid, Outage, Rendered
 from memory.settings import Settings
 from tools import budgets, leases, runs
-from tools.leases import Ending
 from tools.runs import NewRun, RunRow
 
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 - what comes out
@@ -103,7 +102,7 @@ async def start(
 
     Raises `UnknownAgent`, `MayNotRun`, `InputInvalid`, `OtherRequest`.
     """
-    run, is_new = await _create(tx, caller, agent, input, key=key, about=about)
+    run, is_new = await runs.create_run(tx, caller, _new_run(caller, agent, input, about), key=key)
     if is_new:
         await runs.promise_execution(tx, run.id)
     return run
@@ -135,35 +134,28 @@ async def perform_run(
 
     Raises what `start` raises, what the agent refuses, `RunFailed`, `RunCancelled`.
     """
+    new, worker = _new_run(caller, agent, input, about), _worker(engine)
     async with engine.db.reading() as tx:
-        run, _ = await _create(tx, caller, agent, input, key=None, about=about)
-    ending, failure = await _work(engine, run.id, patient=False)
+        lease = await leases.open_run(tx, caller, new, worker, engine.host.lease)
+    ending, failure = await Execution(engine.host, lease, worker, patient=False).run()
     if isinstance(failure, Rendered):
         raise failure
     if ending is None or ending.status == "failed":
-        raise RunFailed(run_id=run.id, reason=(ending and ending.error) or "another worker took it.") from failure
+        raise RunFailed(run_id=lease.id, reason=(ending and ending.error) or "another worker took it.") from failure
     if ending.status == "cancelled":
-        raise RunCancelled(run_id=run.id)
+        raise RunCancelled(run_id=lease.id)
     if ending.status != "succeeded":
-        raise RunPostponed(run_id=run.id)
-    return run.id, ending.output or {}
+        raise RunPostponed(run_id=lease.id)
+    return lease.id, ending.output or {}
 
 
-async def _create(
-    tx: Tx,
-    caller: Caller,
-    agent: str,
-    input: BaseModel | Mapping[str, Any],
-    *,
-    key: str | None,
-    about: About | None,
-) -> tuple[RunRow, bool]:
+def _new_run(caller: Caller, agent: str, input: BaseModel | Mapping[str, Any], about: About | None) -> NewRun:
     spec = registry.get_agent(agent)
     if caller.kind != "system" and ROLES.index(caller.role) < ROLES.index(spec.role):
         raise MayNotRun(agent=agent)
     asked = read_input(spec, input)
     subject = about or spec.about(asked)
-    new = NewRun(
+    return NewRun(
         agent=agent,
         input=asked.model_dump(mode="json"),
         company_id=subject.company_id,
@@ -171,7 +163,6 @@ async def _create(
         deal_id=subject.deal_id,
         communication_id=subject.communication_id,
     )
-    return await runs.create_run(tx, caller, new, key=key)
 
 
 def read_input(spec: AgentSpec[Any, Any], input: BaseModel | Mapping[str, Any]) -> BaseModel:
@@ -197,18 +188,16 @@ async def execute(engine: Engine, run_id: UUID) -> None:
 
     How it ended is in its row; nothing that goes wrong inside is raised.
     """
-    await _work(engine, run_id, patient=True)
-
-
-async def _work(engine: Engine, run_id: UUID, *, patient: bool) -> tuple[Ending | None, BaseException | None]:
-    # A hold of its own: one process may be handed the same run twice.
-    worker = f"{engine.worker}:{uuid.uuid4().hex[:8]}"
+    worker = _worker(engine)
     async with engine.db.reading() as tx:
         lease = await leases.claim_run(tx, run_id, worker, engine.host.lease)
-    if lease is None:
-        return None, None
-    execution = Execution(engine.host, lease, worker, patient=patient)
-    return await execution.run()
+    if lease is not None:
+        await Execution(engine.host, lease, worker, patient=True).run()
+
+
+def _worker(engine: Engine) -> str:
+    """Return a name for one hold: one process may be handed the same run twice."""
+    return f"{engine.worker}:{uuid.uuid4().hex[:8]}"
 
 
 async def sweep(db: Database, settings: Settings) -> int:

@@ -6,7 +6,8 @@ graph's state declares. A checkpoint says where a graph stopped, never whether a
 
 The checkpoint of a run is written with the run's events, fenced by its lease, in one statement. A step's writes go into
 the checkpoint that follows it; they are written apart only when that is long in coming, because other tasks of the step
-still work, or does not come at all. Threads that nobody accompanies are written as LangGraph does it.
+still work, or does not come at all. The input alone is no checkpoint: it stands in the run's row. Threads that nobody
+accompanies are written as LangGraph does it.
 """
 
 import asyncio
@@ -83,6 +84,9 @@ class Saver(AsyncPostgresSaver):
         companion = self._companions.get(place["thread_id"])
         if companion is None or place.get("checkpoint_ns"):
             return await super().aput(config, checkpoint, metadata, new_versions)
+        if metadata.get("source") == "input" and metadata.get("step") == -1:
+            # Nothing has happened yet but the input, and that stands in the run's row.
+            return {"configurable": {**place, "checkpoint_ns": "", "checkpoint_id": checkpoint["id"]}}
         values = {
             **place,
             "checkpoint_ns": "",

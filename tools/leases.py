@@ -10,11 +10,11 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from memory.callers import Role
+from memory.callers import Caller, Role
 from memory.db import Json, Tx
 from memory.journals import Batch, LeaseLost
 from memory.rows import Row
-from tools.runs import Status, promise_execution
+from tools.runs import NewRun, Status, describe, promise_execution
 
 ATTEMPTS = 5
 """How often a run is taken up before it counts as failed."""
@@ -50,6 +50,46 @@ class Ending(Row):
     error: str | None = None
     tainted: bool = False
     refund: bool = False
+
+
+async def open_run(tx: Tx, caller: Caller, new: NewRun, worker: str, lease: timedelta) -> Lease:
+    """Write a run down that this worker carries out at once."""
+    run_id = await tx.one(
+        UUID,
+        """
+        WITH made AS (
+            INSERT INTO agent_runs (agent, input, user_id, caller, company_id, contact_id, deal_id, communication_id,
+                                    status, worker, lease_until, attempts, started_at, created_at)
+            VALUES (%(agent)s, %(input)s, %(user_id)s, %(caller)s, %(company_id)s, %(contact_id)s, %(deal_id)s,
+                    %(communication_id)s, 'running', %(worker)s, clock_timestamp() + %(lease)s, 1, %(now)s, %(now)s)
+            RETURNING id
+        ), opened AS (
+            INSERT INTO ai_spend (scope, scope_id, period, period_start)
+            SELECT 'run', id::text, 'day', date '1970-01-01' FROM made
+        )
+        SELECT id FROM made
+        """,
+        **new.model_dump(exclude={"input"}),
+        input=Json(new.input),
+        user_id=caller.user_id,
+        caller=Json(describe(caller)),
+        worker=worker,
+        lease=lease,
+    )
+    return Lease(
+        id=run_id,
+        agent=new.agent,
+        input=new.input,
+        caller_kind=caller.kind,
+        user_id=caller.user_id,
+        role=caller.role,
+        name=caller.name,
+        email=caller.email,
+        auth_id=caller.auth_id,
+        attempts=1,
+        cancel_requested=False,
+        last_seq=0,
+    )
 
 
 async def claim_run(tx: Tx, run_id: UUID, worker: str, lease: timedelta) -> Lease | None:

@@ -155,7 +155,7 @@ async def create_run(tx: Tx, caller: Caller, new: NewRun, *, key: str | None = N
         **new.model_dump(exclude={"input"}),
         input=Json(new.input),
         user_id=caller.user_id,
-        caller=Json({"kind": caller.kind, "role": caller.role, "name": caller.name}),
+        caller=Json(describe(caller)),
         key=key,
         request_hash=_hash(new),
     )
@@ -174,6 +174,11 @@ async def create_run(tx: Tx, caller: Caller, new: NewRun, *, key: str | None = N
     if found is None:
         raise OtherRequest
     return found, False
+
+
+def describe(caller: Caller) -> dict[str, str]:
+    """Return what a run remembers of whoever asked for it; their rights are looked up whenever it is taken up."""
+    return {"kind": caller.kind, "role": caller.role, "name": caller.name}
 
 
 def _hash(new: NewRun) -> str:

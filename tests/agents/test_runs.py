@@ -408,6 +408,18 @@ class TestKill:
 
 
 class TestSweep:
+    async def test_a_worker_that_died_before_its_first_step_leaves_nothing_undone(
+        self, db: Database, engine: Engine, rep: Caller
+    ) -> None:
+        run_id = await ask(db, rep)
+        await change(
+            db, run_id, "status = 'running', attempts = 1, worker = 'dead', lease_until = now() - interval '1 s'"
+        )
+        await runs.execute(engine, run_id)
+        run = (await shown(db, run_id))["run"]
+        assert (run["status"], run["attempts"]) == ("succeeded", 2)
+        assert await writes(db, run_id) == sorted(STEPS)
+
     async def test_fails_a_run_that_kills_its_workers(self, db: Database, settings: Settings, rep: Caller) -> None:
         run_id = await ask(db, rep)
         await change(
