@@ -83,7 +83,7 @@ _INJECTIONS = re.compile(
     | \b(?:note|message|instruction)s?\s+(?:to|for)\s+(?:the\s+|any\s+|all\s+)?(?:ai|llm|(?:\w+\s+)?assistants?|language\s+model|bot|agent|summari[sz]er|automated\s+(?:systems?|readers?|tools?|processes)|automation)\b
     | \b(?:new|updated|real)\s+instructions?\s*:
     | <\|[a-z_ ]{1,40}\|> | \[/?INST\] | <</?SYS>> | <<\s*(?:end\s+of\s+)?material\b
-    | ^\s*(?:\#{1,3}\s*)?(?:system|assistant|developer)\s*:\s
+    | ^[\ \t]*(?:\#{1,3}[\ \t]*)?(?:system|assistant|developer)[\ \t]*:\s
     | \bignor(?:iere|ieren\s+sie|ez|a|e)\b .{0,40} \b(?:anweisung|instru[ck]tion|instruccion|instrucción|consigne|istruzion)\w*
     | \b(?:vergiss|oublie[rz]?|olvida|dimentica)\b .{0,40} \b(?:anweisung|instru[ck]tion|instruccion|instrucción|consigne|istruzion)\w*
     """,

@@ -50,23 +50,43 @@ class Checked:
 def check(reading: Reading, message: Message, offered: Sequence[UUID], *, suspected: bool) -> Checked:
     """Return what of the reading the message supports; `offered` are the open promises in the order of their numbers."""
     sieve = _Sieve(message, suspected=suspected or reading.flags.injection_suspected)
-    promised = {side: sieve.pass_through(_spoken_for(items, message, side)) for side, items in
-                (("us", reading.commitments_us), ("them", reading.commitments_them))}  # fmt: skip
-    questions = sieve.pass_through(reading.key_questions)
-    facts = sieve.pass_through(reading.facts)
-    signals = sieve.pass_through(reading.signals)
-    objections = sieve.pass_through(reading.objections)
-    rivals = sieve.pass_through(
-        [item for item in reading.competitors if item.competitor.casefold() in sieve.source.casefold()]
-    )
-    steps = sieve.pass_through(reading.next_steps)
+    items = _passed(reading, message, sieve)
+    kept = _character(reading, message, sieve) | {column: _shown(found) for column, found in items.items()}
+    kept |= {
+        "promises": [
+            *_promises(items["extracted_commitments_us"], "we_promised", message),
+            *_promises(items["extracted_commitments_them"], "they_promised", message),
+        ],
+        "items": [] if sieve.suspected or not _is_theirs(message) else _learned(items),
+        "fulfilled_promise_ids": _fulfilled(reading, message, offered),
+        "away_until": _return_day(reading.away_until, message),
+    }
+    kept["thread"] = _thread(kept, message)
+    return Checked(kept, sieve.hidden)
+
+
+def _passed(reading: Reading, message: Message, sieve: "_Sieve") -> dict[str, list[Any]]:
+    """Return the items that pass, by the column that keeps them."""
+    named = [item for item in reading.competitors if item.competitor.casefold() in sieve.source.casefold()]
+    return {
+        "key_questions": sieve.pass_through(reading.key_questions),
+        "extracted_facts": sieve.pass_through(reading.facts),
+        "extracted_signals": sieve.pass_through(reading.signals),
+        "extracted_objections": sieve.pass_through(reading.objections),
+        "extracted_commitments_us": sieve.pass_through(_spoken_for(reading.commitments_us, message, "us")),
+        "extracted_commitments_them": sieve.pass_through(_spoken_for(reading.commitments_them, message, "them")),
+        "extracted_competitors": sieve.pass_through(named),
+        "extracted_next_steps": sieve.pass_through(reading.next_steps),
+    }
+
+
+def _character(reading: Reading, message: Message, sieve: "_Sieve") -> dict[str, Any]:
     trigger = reading.playbook_trigger if reading.playbook_trigger in playbook.PLAYS else playbook.UNKNOWN
     flags = reading.flags.model_dump() | {
         "injection_suspected": sieve.suspected,
         "requires_response": reading.flags.requires_response and message.direction == "inbound",
     }
-    learned = [] if sieve.suspected or not _is_theirs(message) else _learned(facts, signals, objections, rivals)
-    kept: dict[str, Any] = {
+    return {
         "summary": guards.clean(reading.summary)[:1000],
         "communication_type": reading.communication_type,
         "playbook_trigger": trigger,
@@ -76,27 +96,10 @@ def check(reading: Reading, message: Message, offered: Sequence[UUID], *, suspec
         "sentiment_score": reading.sentiment_score,
         "sentiment_confidence": reading.sentiment_confidence,
         "urgency": reading.urgency,
-        "key_questions": _shown(questions),
-        "extracted_facts": _shown(facts),
-        "extracted_signals": _shown(signals),
-        "extracted_objections": _shown(objections),
-        "extracted_commitments_us": _shown(promised["us"]),
-        "extracted_commitments_them": _shown(promised["them"]),
-        "extracted_competitors": _shown(rivals),
-        "extracted_next_steps": _shown(steps),
         "potential_triggers": list(reading.potential_triggers),
         "flags": flags,
         "overall_confidence": min(reading.overall_confidence, UNTRUSTED_MOST if sieve.suspected else 1.0),
-        "promises": [
-            *_promises(promised["us"], "we_promised", message),
-            *_promises(promised["them"], "they_promised", message),
-        ],
-        "items": learned,
-        "fulfilled_promise_ids": _fulfilled(reading, message, offered),
-        "away_until": _return_day(reading.away_until, message),
     }
-    kept["thread"] = _thread(kept, message)
-    return Checked(kept, sieve.hidden)
 
 
 class _Sieve:
@@ -205,27 +208,23 @@ def _return_day(text: str, message: Message) -> date | None:
 # What is learned --------------------------------------------------------------------------------------------------
 
 
-def _learned(
-    facts: Sequence[Any], signals: Sequence[Any], objections: Sequence[Any], rivals: Sequence[Any]
-) -> list[dict[str, Any]]:
-    learned = [_item("fact", fact.fact, fact, {}, fact_type="business") for fact in facts]
+def _learned(items: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """Return what is kept about the company; signals and objections in the sender's own words."""
+    learned = [_item("fact", fact.fact, fact, {}, fact_type="business") for fact in items["extracted_facts"]]
     learned += [
         _item(
-            "concern" if signal.signal in AGAINST else "buying_signal",
-            signal.detail or signal.quote,
-            signal,
-            {"signal": signal.signal},
+            "concern" if signal.signal in AGAINST else "buying_signal", signal.quote, signal, {"signal": signal.signal}
         )
-        for signal in signals
+        for signal in items["extracted_signals"]
     ]
     learned += [
-        _item("objection", item.detail or item.quote, item, {"objection": item.objection, "resolved": item.addressed})
-        for item in objections
+        _item("objection", item.quote, item, {"objection": item.objection, "resolved": item.addressed})
+        for item in items["extracted_objections"]
     ]
     learned += [
         _item("concern", f"{item.competitor} ({item.context.replace('_', ' ')})", item,
               {"signal": "competitor_mentioned", "competitor": item.competitor, "context": item.context})
-        for item in rivals
+        for item in items["extracted_competitors"]
     ]  # fmt: skip
     return learned
 

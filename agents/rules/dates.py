@@ -10,6 +10,7 @@ from calendar import monthrange
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 _LAST_MINUTE = time(23, 59)
@@ -304,7 +305,8 @@ _PAST = re.compile(
 _MAY_HAVE_NO_DAY = (_undated, _numeric)
 
 
-def find_dates(text: str, calendar: Calendar) -> list[Due]:
+@lru_cache(maxsize=512)
+def find_dates(text: str, calendar: Calendar) -> tuple[Due, ...]:
     """Return every phrase of the sentence that names a moment to come, in order; each place counts once."""
     taken: list[tuple[int, int]] = []
     found: list[Due] = []
@@ -323,7 +325,7 @@ def find_dates(text: str, calendar: Calendar) -> list[Due]:
                 continue
             if due.at is None or due.at >= calendar.sent_at - timedelta(days=1):
                 found.append(due)
-    return sorted(found, key=lambda due: due.start)
+    return tuple(sorted(found, key=lambda due: due.start))
 
 
 def find_due(text: str, calendar: Calendar, after: int = 0) -> Due | None:

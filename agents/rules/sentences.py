@@ -11,6 +11,8 @@ from functools import lru_cache
 
 MAX_CHARACTERS = 60_000
 """How much of a message the rules read; the door caps tokens long before."""
+MAX_SENTENCES = 300
+"""What a message says is said before."""
 
 _SPACE = re.compile(r"\s+")
 _TYPOGRAPHIC = str.maketrans({"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', "\u2013": "-", "\u2014": "-"})
@@ -115,6 +117,8 @@ def split(content: str) -> tuple[Sentence, ...]:
             text = flat(content[first:last])
             if len(text) > 1 and _WORD.search(text) and not _BOILERPLATE.search(text):
                 found.append(Sentence(text, first, last, bullet))
+            if len(found) == MAX_SENTENCES:
+                return tuple(found)
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ Nothing outside the message's own thread may change, and the prompt keeps its sh
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -232,3 +233,9 @@ class TestRulesOnHostileMail:
     )
     def test_know_it_when_they_see_it(self, kind: str):
         assert guards.suspicious(HOSTILE[kind])
+
+    def test_take_no_time_over_it(self):
+        began = time.perf_counter()
+        for text in ("\n" * 200_000, " \t\n" * 70_000, "note to the " * 20_000, "ignore " * 30_000, "<" * 100_000):
+            guards.suspicious(text)
+        assert time.perf_counter() - began < 10

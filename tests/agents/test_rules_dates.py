@@ -95,7 +95,7 @@ class TestFindDue:
          "10.5%", "the sun is out", "on 31 February", "an unknown 45/99"],
     )  # fmt: skip
     def test_finds_nothing_in_what_is_past_or_no_date(self, text: str):
-        assert find_dates(text, NEW_YORK) == []
+        assert find_dates(text, NEW_YORK) == ()
 
     def test_takes_an_unknown_zone_for_utc(self):
         assert Calendar.of(WEDNESDAY, "Mars/Olympus").zone.key == "UTC"
