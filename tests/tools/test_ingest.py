@@ -364,6 +364,8 @@ class TestResuming:
         with pytest.raises(Interrupted):
             await read(db, dana, path, progress=stop)
         assert await counts(db, "communications") == [10]
+        async with db.reading() as tx:
+            assert [run.status for run in await ingest.list_runs(tx, dana)] == ["failed"]
         done = await read(db, dana, path)
         assert (done.seen, done.written, done.duplicates, done.status) == (23, 23, 0, "complete")
         assert await counts(db, "communications") == [23]

@@ -207,6 +207,19 @@ class TestRead:
         (tmp_path / "a.json").write_text('{"subject": "bad \\ud800 pair", "from": {}, "internetMessageId": "<1@x>"}')
         assert subjects(tmp_path / "a.json") == ["bad ? pair"]
 
+    def test_a_file_that_cannot_be_read_does_not_stop_the_others(self, tmp_path, monkeypatch):
+        (tmp_path / "a.eml").write_text(letter(1))
+        (tmp_path / "b.eml").write_text(letter(2))
+        read_eml = sources._read_eml
+
+        def refuse(file, name, kind):
+            if name == "a.eml":
+                raise PermissionError(13, "Permission denied")
+            return read_eml(file, name, kind)
+
+        monkeypatch.setattr(sources, "_read_eml", refuse)
+        assert subjects(tmp_path) == ["!the file cannot be read: Permission denied", "2"]
+
     def test_refuses_a_path_that_is_not_there(self, tmp_path):
         with pytest.raises(sources.NoSuchSource):
             list(sources.read(tmp_path / "missing"))

@@ -85,6 +85,8 @@ async def ingest(
     """
     Read the source to its end and return the closed run; what is stored already is counted and left alone.
 
+    A run that fails is marked so; reading the same source again goes on where it stopped.
+
     Raises `NothingToRead`, `NoSuchMailbox`, `ForeignMailbox`.
     """
     path, files = await asyncio.to_thread(_files, request.path)
@@ -97,7 +99,12 @@ async def ingest(
         raise ForeignMailbox
     async with db.transaction() as tx:
         run = await runs.begin_run(tx, house.user_id, path.name, _fingerprint(path))
-    await _read_all(db, house, path, run, _Meter(files, run, progress))
+    try:
+        await _read_all(db, house, path, run, _Meter(files, run, progress))
+    except Exception:
+        async with db.transaction() as tx:
+            await runs.finish_run(tx, run.id, "failed")
+        raise
     async with db.transaction() as tx:
         return await runs.finish_run(tx, run.id, "complete")
 

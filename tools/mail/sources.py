@@ -67,7 +67,10 @@ def _is_mail_file(file: Path) -> bool:
         return False
     if file.suffix.lower() in _SUFFIXES or file.parent.name in _MAILDIR:
         return True
-    return file.suffix == "" and kind_of(file) in ("mbox", "eml")
+    try:
+        return file.suffix == "" and kind_of(file) in ("mbox", "eml")
+    except OSError:
+        return False
 
 
 def size_of(path: Path) -> int:
@@ -76,9 +79,12 @@ def size_of(path: Path) -> int:
 
 
 def head_of(file: Path) -> str:
-    """Return what tells whether a file is still the one that was begun: a digest of its first bytes."""
-    with file.open("rb") as stream:
-        return hashlib.sha256(stream.read(4096)).hexdigest()[:32]
+    """Return what tells whether a file is still the one that was begun: a digest of its first bytes, "" for none."""
+    try:
+        with file.open("rb") as stream:
+            return hashlib.sha256(stream.read(4096)).hexdigest()[:32]
+    except OSError:
+        return ""
 
 
 def name_of(path: Path, file: Path) -> str:
@@ -110,7 +116,11 @@ def read(path: Path, start: Place | None = None) -> Iterator[Item]:
         if start is not None and _order(name) < _order(start.file):
             continue
         offset = start.offset if start is not None and name == start.file else 0
-        yield from _read_file(file, name, offset)
+        try:
+            yield from _read_file(file, name, offset)
+        except OSError as failure:
+            place = Place(name, offset)
+            yield Item(place, place._replace(offset=offset + 1), None, f"the file cannot be read: {failure.strerror}")
 
 
 def _order(name: str) -> tuple[str, ...]:
