@@ -36,7 +36,7 @@ class TestCreateCompany:
         assert made.company.owner_id == rep.user_id
 
     @pytest.mark.parametrize("body", [{"name": "ACME"}, {"name": "Other", "domain": "acme.example"}])
-    async def test_refuses_a_double_and_names_it(self, tx: Tx, given: Any, body: dict[str, str]) -> None:
+    async def test_refuses_a_double_and_names_it(self, tx: Tx, given: Any, body: dict[str, Any]) -> None:
         rep, acme = await given.user(), await given.company("Acme", domain="acme.example")
         with pytest.raises(CompanyExists) as refused:
             await companies.create_company(tx, rep, CreateCompanyIn(**body))

@@ -37,9 +37,8 @@ class TestListTasks:
         await given.task(user=me, title="open")
         await given.task(user=me, title="done", completed_at=tx.now)
         for status, titles in (("open", ["open"]), ("completed", ["done"])):
-            assert [
-                t.title for t in (await tasks.list_tasks(tx, me, TaskFilter(status=status))).parse().tasks
-            ] == titles
+            asked = TaskFilter.model_validate({"status": status})
+            assert [task.title for task in (await tasks.list_tasks(tx, me, asked)).parse().tasks] == titles
 
 
 class TestCreateTask:
