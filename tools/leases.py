@@ -197,8 +197,8 @@ async def sweep_runs(tx: Tx, *, forgotten_after: timedelta = timedelta(minutes=2
     """
     Look after runs whose worker died or never came; return how many there were.
 
-    Those with attempts left are promised again; the others fail, or are cancelled when that was wanted. `queued` ones
-    count as forgotten after that time: their job was lost.
+    Those with attempts left are promised again, unless a promise is open; the others fail, or are cancelled when that
+    was wanted. `queued` ones count as forgotten after that time: their job was lost.
     """
     ended = await tx.many(
         UUID,
@@ -228,9 +228,15 @@ async def sweep_runs(tx: Tx, *, forgotten_after: timedelta = timedelta(minutes=2
     waiting = await tx.many(
         UUID,
         """
+        WITH promised AS (
+            SELECT key FROM outbox WHERE status = 'waiting' AND job = 'runs.execute'
+            UNION ALL SELECT key FROM outbox WHERE status = 'handed' AND job = 'runs.execute'
+            UNION ALL SELECT key FROM outbox WHERE status = 'running' AND job = 'runs.execute'
+        )
         SELECT id FROM agent_runs
-         WHERE (status = 'running' AND lease_until < clock_timestamp())
-            OR (status = 'queued' AND updated_at < %(now)s - %(forgotten_after)s::interval)
+         WHERE ((status = 'running' AND lease_until < clock_timestamp())
+                OR (status = 'queued' AND updated_at < %(now)s - %(forgotten_after)s::interval))
+           AND NOT EXISTS (SELECT 1 FROM promised WHERE key = agent_runs.id::text)
          ORDER BY created_at LIMIT 500
         """,
         forgotten_after=forgotten_after,
