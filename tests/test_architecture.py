@@ -60,8 +60,9 @@ def test_no_module_is_named_after_nothing():
 
 def test_nothing_below_the_edge_reads_a_clock():
     reads = re.compile(r"datetime\.now\(|datetime\.utcnow\(|date\.today\(")
-    found = [name_of(path) for path in modules("tools", "agents") if reads.search(path.read_text())]
-    assert found == []
+    # A vendor may name the moment to come back at: its client has to know what time it is.
+    operations = set(modules("tools", "agents")) - set(modules("tools/clients"))
+    assert [name_of(path) for path in sorted(operations) if reads.search(path.read_text())] == []
 
 
 def test_migrations_are_numbered_without_gaps():
