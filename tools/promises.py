@@ -154,6 +154,18 @@ async def mark_overdue(tx: Tx) -> int:
 # Showing ------------------------------------------------------------------------------------------------------------
 
 SHOWN = 500
+_LISTED = """
+    (%(scope)s::uuid IS NULL OR p.owner_user_id = %(scope)s)
+    AND (%(user_id)s::uuid IS NULL OR p.owner_user_id = %(user_id)s)
+    AND (%(company_id)s::uuid IS NULL OR p.company_id = %(company_id)s)
+    AND (%(direction)s::text IS NULL OR p.direction = %(direction)s)
+    AND (%(include_hidden)s OR NOT p.is_hidden)
+    AND NOT EXISTS (SELECT FROM communications x WHERE x.id = p.source_communication_id AND x.excluded_at IS NOT NULL)
+"""
+BY_DUE = "p.due_by NULLS LAST, p.promised_at DESC, p.id"
+# Few are open and more and more are done: each part finds its first by itself.
+OPEN = f"SELECT * FROM promises p WHERE p.status = ANY(%(open)s) AND {_LISTED} ORDER BY {BY_DUE} LIMIT %(shown)s"
+DONE = f"SELECT * FROM promises p WHERE p.status = ANY(%(done)s) AND {_LISTED} ORDER BY {BY_DUE} LIMIT %(shown)s"
 
 
 class PromiseFilter(In):
@@ -220,21 +232,15 @@ async def list_promises(tx: Tx, caller: Caller, filter: PromiseFilter) -> Promis
                CASE WHEN t.id IS NOT NULL THEN json_build_object('id', t.id, 'name', t.name) END AS contact,
                CASE WHEN m.id IS NOT NULL THEN json_build_object('id', m.id, 'channel', m.channel, 'subject', m.subject,
                     'occurred_at', m.occurred_at) END AS source_communication
-          FROM promises p
+          FROM (SELECT * FROM (({OPEN}) UNION ALL ({DONE})) p ORDER BY p.status = 'completed', {BY_DUE} LIMIT %(shown)s) p
           LEFT JOIN companies c ON c.id = p.company_id
           LEFT JOIN contacts t ON t.id = p.contact_id
           LEFT JOIN communications m ON m.id = p.source_communication_id
-         WHERE (%(scope)s::uuid IS NULL OR p.owner_user_id = %(scope)s)
-           AND (%(user_id)s::uuid IS NULL OR p.owner_user_id = %(user_id)s)
-           AND (%(company_id)s::uuid IS NULL OR p.company_id = %(company_id)s)
-           AND (%(direction)s::text IS NULL OR p.direction = %(direction)s)
-           AND CASE WHEN %(status)s::text IS NULL THEN p.status <> 'cancelled' ELSE p.status = %(status)s END
-           AND (%(include_hidden)s OR NOT p.is_hidden)
-           AND m.excluded_at IS NULL
-         ORDER BY p.status = 'completed', p.due_by NULLS LAST, p.promised_at DESC, p.id
-         LIMIT %(shown)s
+         ORDER BY p.status = 'completed', {BY_DUE}
         """,
-        **filter.model_dump(),
+        **filter.model_dump(exclude={"status"}),
+        open=[status for status in ("pending", "overdue") if filter.status in (None, status)],
+        done=[filter.status or "completed"] if filter.status not in ("pending", "overdue") else [],
         scope=caller.scope,
         shown=SHOWN,
     )

@@ -59,6 +59,8 @@ _CONTENT_WORD = re.compile(r"[^\W\d_]{4,}")
 _COMMON = frozenset(
     ["will", "shall", "send", "sent", "share", "shared", "back", "with", "your", "you", "this", "that", "then", "them", "they", "have", "over", "here", "there", "would", "could", "should", "about", "today", "tomorrow", "week", "month", "friday", "monday", "tuesday", "wednesday", "thursday", "next", "once", "after", "before", "when", "from", "also", "just", "please", "thanks", "attached", "know", "make", "sure", "need", "want", "like", "promised", "checked", "latest", "been", "were", "into", "some", "more", "let's", "call", "email", "mail", "message", "follow"]
 )  # fmt: skip
+_ANSWERED = frozenset({"ready_to_proceed", "deal_at_risk", "demo_request", "trial_request", "competitor_evaluating"})
+"""Signals that a person should answer even when nothing is asked."""
 _MONEY = re.compile(r"[$\u20ac\u00a3]\s?\d|\b\d[\d.,]*\s?(?:usd|eur|gbp|dollars|euros?)\b", re.IGNORECASE)
 
 
@@ -249,14 +251,12 @@ def _flags(message: Message, scene: Scene, *, away: bool) -> Flags:
         re.search(rf"(?<!\w){re.escape(word)}(?:s|d)?(?!\w)", text) for word in message.priceWords
     )
     logistics = not away and playbook.is_simple_logistics(scene, priced=priced)
-    wants = any(ask.kind != "proposal" or ask.probability >= guards.SHOWN for ask in scene.asked)
-    urgent = bool(scene.objections) or bool(
-        scene.signals & {"ready_to_proceed", "deal_at_risk", "demo_request", "trial_request"}
-    )
+    wants = any(questions.wants_answer(ask) for ask in scene.asked) or scene.urgency == "high"
+    matters = bool(scene.objections or scene.competitors or scene.signals & _ANSWERED)
     return Flags(
         requires_response=message.direction == "inbound"
         and not away
-        and (wants or urgent or scene.mood == "negative")
+        and (wants or matters or scene.mood == "negative")
         and not logistics,
         contains_pricing=priced,
         contains_objection=bool(scene.objections),

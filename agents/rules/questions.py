@@ -113,6 +113,14 @@ _OWN_DOING = re.compile(
 )
 
 
+_OWN_PLAN = re.compile(
+    r"^(?:[\w' ]{0,20}, )?(?:i|we)(?:'ll| will| shall|'m going to| am going to|'re going to| are going to| have to| need to| must| can)\b"
+)
+_CLEAR = 0.70
+_WISH = re.compile(r"\b(?:i|we)(?:'d| would) (?:\w+ )?like (?:an?|the|two|three|four|some|more|another|one|\d+) ")
+_WISHED = 0.72
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """A sentence that wants something of the reader: an answer, a deed, or a date to meet."""
@@ -143,13 +151,18 @@ def find_asks(sentences: Sequence[Sentence]) -> list[Ask]:
         question = lower.rstrip("\"') ").endswith("?")
         if (question and _SMALL_TALK.search(lower)) or _COURTESY.search(lower):
             continue
-        probability = asks(sentence.text)
+        probability = max(asks(sentence.text), _WISHED if _WISH.search(lower) else 0.0)
         if question:
             found.append(Ask(sentence, "question", max(probability, 0.86)))
         elif probability >= ASKED:
-            request = _asks_by_form(lower) and not _OWN_DOING.search(lower)
+            request = (_asks_by_form(lower) or _WISH.search(lower) is not None) and not _OWN_DOING.search(lower)
             found.append(Ask(sentence, "request" if request else "proposal", probability))
     return found
+
+
+def wants_answer(ask: Ask) -> bool:
+    """Whether somebody waits for an answer: a plan of the sender's own, or a faint proposal, needs none."""
+    return ask.kind != "proposal" or (ask.probability >= _CLEAR and not _OWN_PLAN.search(ask.sentence.lower))
 
 
 _FORMS = tuple(

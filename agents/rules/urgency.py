@@ -13,11 +13,11 @@ Urgency = Literal["high", "medium", "low"]
 
 _PRESSING = re.compile(
     r"\b(?:urgent(?:ly)?|asap|a\.s\.a\.p|as soon as possible|immediate(?:ly)?|right away|straight away|critical|emergency|time[- ]sensitive|"
-    r"top priority|high priority|at once|without delay|deadline is|eod|end of (?:the )?day|by cob|dringend|sofort|urgence|urgente)\b"
+    r"top priority|high priority|without delay|deadline is|eod|end of (?:the )?day|by cob|dringend|sofort|urgence|urgente)\b"
 )
 _BROKEN = re.compile(
-    r"\b(?:is|are|went|been|completely|still) down\b|\boutage\b|\bnot working\b|\b(?:can't|cannot|unable to|couldn't) (?:log ?in|access|use|work|open|process|ship|bill|operate)\b|"
-    r"\bblocked\b|\bblocker\b|\bstopped working\b|\bdata loss\b|\blawyer|\blegal action\b|\bescalat\w+"
+    r"\b(?:is|are|been|completely|still) down\b|\boutage\b|\bnot working\b|\b(?:can't|cannot|unable to|couldn't) (?:log ?in|access|use|work|open|process|ship|bill|operate)\b|"
+    r"\bblocked\b|\bblocker\b|\bstopped working\b|\bnothing (?:works|scans|prints|loads|happens)\b|\bdata loss\b|\blawyer|\blegal action\b|\bescalat\w+"
 )
 _RELAXED = re.compile(
     r"\b(?:no rush|no hurry|whenever (?:you|it)|not urgent|take your time|when you get a chance|at your convenience|fyi|for your information|nothing urgent)\b"

@@ -292,3 +292,17 @@ class TestRead:
             read(message("Моля изпратете ни офертата до петък сутринта, благодарим предварително.")).overall_confidence
             < guards.SHOWN
         )
+
+    @pytest.mark.parametrize(
+        ("text", "waits"),
+        [
+            ("Our trial ends on Wednesday and I would like two more weeks.", True),
+            ("They offered us the first year of Acme CRM for free.", True),
+            ("Nothing works at the second dock. Help!", True),
+            ("We have to stop all projects until summer.", True),
+            ("Got it, thank you. I have to discuss it internally first.", False),
+            ("The file is attached.", False),
+        ],
+    )
+    def test_knows_when_somebody_should_answer(self, text: str, waits: bool):
+        assert read(message(text)).flags.requires_response is waits
