@@ -9,7 +9,7 @@ Rows are found by their words as soon as they are written, and by their meaning 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from memory.db import Tx
@@ -140,19 +140,25 @@ async def _write_chunks(tx: Tx, chunks: Sequence[tuple[Source, int, str]]) -> in
                                      excluded.deal_id, excluded.owner_user_id, excluded.occurred_at)
         RETURNING c.embedding IS NULL
         """,
-        types=[source.source_type for source, _, _ in chunks],
-        ids=[source.source_id for source, _, _ in chunks],
-        indexes=[index for _, index, _ in chunks],
-        companies=[source.company_id for source, _, _ in chunks],
-        contacts=[source.contact_id for source, _, _ in chunks],
-        deals=[source.deal_id for source, _, _ in chunks],
-        owners=[source.owner_user_id for source, _, _ in chunks],
-        moments=[source.occurred_at for source, _, _ in chunks],
-        titles=[source.title for source, _, _ in chunks],
-        contents=[content for _, _, content in chunks],
-        hashes=[hash_text(source.title, content) for source, _, content in chunks],
+        **_columns(chunks),
     )
     return sum(written)
+
+
+def _columns(chunks: Sequence[tuple[Source, int, str]]) -> dict[str, list[Any]]:
+    return {
+        "types": [source.source_type for source, _, _ in chunks],
+        "ids": [source.source_id for source, _, _ in chunks],
+        "indexes": [index for _, index, _ in chunks],
+        "companies": [source.company_id for source, _, _ in chunks],
+        "contacts": [source.contact_id for source, _, _ in chunks],
+        "deals": [source.deal_id for source, _, _ in chunks],
+        "owners": [source.owner_user_id for source, _, _ in chunks],
+        "moments": [source.occurred_at for source, _, _ in chunks],
+        "titles": [source.title for source, _, _ in chunks],
+        "contents": [content for _, _, content in chunks],
+        "hashes": [hash_text(source.title, content) for source, _, content in chunks],
+    }
 
 
 async def forget_source(tx: Tx, source_type: SourceType, source_id: UUID) -> bool:

@@ -73,8 +73,16 @@ async def adopt(tx: Tx, model: str, dimensions: int) -> State:
         state = known[model].state
     else:
         state = "building" if any(row.state == "answering" for row in known.values()) else "answering"
+    await _set_state(tx, ModelRow(model=model, dimensions=dimensions, state=state))
+    if state == "building":
+        await tx.enqueue("knowledge.rebuild", key="knowledge.rebuild")
+    return state
+
+
+async def _set_state(tx: Tx, row: ModelRow) -> None:
+    """Write the model's state; whatever else was being built is given up."""
     await tx.run(
-        "UPDATE knowledge_models SET state = 'retired' WHERE state = 'building' AND model <> %(model)s", model=model
+        "UPDATE knowledge_models SET state = 'retired' WHERE state = 'building' AND model <> %(model)s", model=row.model
     )
     await tx.run(
         """
@@ -83,14 +91,11 @@ async def adopt(tx: Tx, model: str, dimensions: int) -> State:
                 CASE WHEN %(state)s = 'answering' THEN %(now)s::timestamptz END)
             ON CONFLICT (model) DO UPDATE SET state = excluded.state WHERE m.state <> excluded.state
         """,
-        model=model,
-        dimensions=dimensions,
-        state=state,
+        model=row.model,
+        dimensions=row.dimensions,
+        state=row.state,
         now=tx.now,
     )
-    if state == "building":
-        await tx.enqueue("knowledge.rebuild", key="knowledge.rebuild")
-    return state
 
 
 async def prepare(db: Database, embedder: Embedder) -> State:

@@ -12,11 +12,11 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -30,7 +30,9 @@ from memory.db import Database, Tx
 from memory.embeddings import Embedder, Floats, open_embedder
 from memory.vectors.chunks import as_text
 from memory.vectors.models import index_name
+from memory.vectors.search import EF_SEARCH
 
+T = TypeVar("T")
 ROWS = 100_000
 COMPANIES = 1_000
 USERS = 20
@@ -214,6 +216,31 @@ def _ms(seconds: Sequence[float], percentile: float) -> float:
     return float(np.percentile(np.asarray(seconds), percentile)) * 1000
 
 
+class Costs:
+    """What questions cost: seconds waited, and seconds of processor here and in the backend that answered."""
+
+    def __init__(self) -> None:
+        self.waited: list[float] = []
+        self.worked: list[float] = []
+
+    async def of(self, connection: psycopg.AsyncConnection[Any], work: Awaitable[T]) -> T:
+        """Carry out the work and note what it cost."""
+        backend = Path(f"/proc/{connection.info.backend_pid}/schedstat")
+        before = time.perf_counter(), time.process_time() + _processor(backend)
+        done = await work
+        self.waited.append(time.perf_counter() - before[0])
+        self.worked.append(time.process_time() + _processor(backend) - before[1])
+        return done
+
+
+def _processor(schedstat: Path) -> float:
+    """Return the seconds of processor that a process has had; 0 where the kernel does not tell."""
+    try:
+        return int(schedstat.read_text().split()[0]) / 1e9
+    except OSError:
+        return 0.0
+
+
 # The rows -----------------------------------------------------------------------------------------------------------
 
 
@@ -306,22 +333,23 @@ class World:
 
     async def measure_wide(self, db: Database) -> list[Figure]:
         """Ask the whole workspace, interleaved with the plainest statement on the same index."""
-        hits, ours, bare, exact = 0, list[float](), list[float](), list[float]()
+        hits, ours, bare, exact = 0, Costs(), Costs(), list[float]()
         async with db.reading() as tx, await psycopg.AsyncConnection.connect(db.url, autocommit=True) as plain:
-            await plain.execute("SET hnsw.ef_search = 160")
+            await plain.execute(f"SET hnsw.ef_search = {EF_SEARCH}".encode())
             for number in range(QUERIES):
-                began = time.perf_counter()
-                near = await vectors.search_meaning(tx, self._question(number), vectors.Scope(None), depth=K)
-                ours.append(time.perf_counter() - began)
-                bare.append(await _took(_bare(plain, self.asked[number])))
+                asking = vectors.search_meaning(tx, self._question(number), vectors.Scope(None), depth=K)
+                near = await ours.of(tx.connection, asking)
+                await bare.of(plain, _bare(plain, self.asked[number]))
                 hits += len({chunk_id for chunk_id, _ in near} & self._truth(number))
                 if number % 40 == 0:
                     exact.append(await _took(_brute(plain, self.asked[number])))
-        recall, p99 = hits / (K * QUERIES), _ms(ours, 99)
+        recall, p99 = hits / (K * QUERIES), _ms(ours.waited, 99)
         return [
             Figure(f"workspace of {len(self.ids):,}: recall@10", recall, "", goal=">= .99", met=recall >= 0.99),
-            Figure("workspace: p50", _ms(ours, 50), "ms", _ms(bare, 50)),
-            Figure("workspace: p99", p99, "ms", _ms(bare, 99), "<= 15 ms", p99 <= 15),
+            Figure("workspace: p50", _ms(ours.waited, 50), "ms", _ms(bare.waited, 50)),
+            Figure("workspace: p99", p99, "ms", _ms(bare.waited, 99), "<= 15 ms", p99 <= 15),
+            Figure("workspace: processor, Postgres included, p50", _ms(ours.worked, 50), "ms", _ms(bare.worked, 50)),
+            Figure("workspace: processor, Postgres included, p99", _ms(ours.worked, 99), "ms", _ms(bare.worked, 99)),
             Figure("workspace without the index: p50", _ms(exact, 50), "ms"),
         ]
 
