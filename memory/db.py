@@ -87,6 +87,31 @@ def _is_record(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
+# The open promise is locked until our commit: a worker that began it now would not see what we have written, and our
+# promise would be lost. SHARE, because many may lean on one promise. Nothing found and nothing made means that somebody
+# else made it meanwhile: ask again.
+_PROMISE_ONCE: LiteralString = """
+    WITH open AS (
+        SELECT id FROM outbox
+         WHERE job = %(job)s AND key = %(key)s
+           AND (status = 'waiting' AND run_at <= %(at)s OR status = 'handed' AND %(at)s <= %(now)s)
+         LIMIT 1 FOR SHARE
+    ), pulled AS (
+        UPDATE outbox SET run_at = %(at)s
+         WHERE job = %(job)s AND key = %(key)s AND status = 'waiting' AND run_at > %(at)s
+           AND NOT EXISTS (SELECT FROM open)
+        RETURNING id
+    ), made AS (
+        INSERT INTO outbox (job, payload, key, run_at)
+        SELECT %(job)s, %(payload)s, %(key)s, %(at)s
+         WHERE NOT EXISTS (SELECT FROM open) AND NOT EXISTS (SELECT FROM pulled)
+        ON CONFLICT (job, key) WHERE status = 'waiting' AND key IS NOT NULL DO NOTHING
+        RETURNING id
+    )
+    SELECT (SELECT count(*) FROM open) + (SELECT count(*) FROM pulled) + (SELECT count(*) FROM made)
+"""
+
+
 class Tx:
     """One unit of work on one connection; `now` is the moment at which it happens (aware, UTC)."""
 
@@ -164,20 +189,21 @@ class Tx:
         """
         Promise a job in this transaction; a worker carries it out after the commit, at `at` or at once.
 
-        A `key` makes it one: while a job with this key is still waiting, a second promise is the same promise.
+        A `key` makes it one: while a job with this key has not begun, a second promise is the same promise, at the
+        earlier moment of the two.
         """
-        await self.run(
-            """
-            INSERT INTO outbox (job, payload, key, run_at)
-            VALUES (%(job)s, %(payload)s, %(key)s, coalesce(%(at)s::timestamptz, %(now)s))
-            ON CONFLICT (job, key) WHERE status = 'waiting' AND key IS NOT NULL DO NOTHING
-            """,
-            job=job,
-            payload=Json(payload),
-            key=key,
-            at=at,
-            now=self.now,
-        )
+        promise: dict[str, Any] = {
+            "job": job,
+            "payload": Json(payload),
+            "key": key,
+            "at": at or self.now,
+            "now": self.now,
+        }
+        if key is None:
+            await self.run("INSERT INTO outbox (job, payload, run_at) VALUES (%(job)s, %(payload)s, %(at)s)", **promise)
+        else:
+            while not await self.one(int, _PROMISE_ONCE, **promise):
+                pass
         await self.run("SELECT pg_notify('outbox', '')")
 
     @asynccontextmanager

@@ -93,6 +93,8 @@ class Means:
                 # LangChain takes seconds to import: only processes that run agents pay for it.
                 runs = await asyncio.to_thread(importlib.import_module, "agents.runs")
                 made: Engine = await runs.Engine.open(self.settings, self.db, embedder=await self._open_embedder())
+                # Before the first run holds connections: loading starves the loop, and waiting for a connection times out.
+                await made.warm()
                 self._engine = made
                 self._made.append(made)
             return self._engine

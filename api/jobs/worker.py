@@ -116,8 +116,7 @@ class Process:
 
     async def _open(self, settings: Settings) -> Means:
         assert settings.database_url is not None
-        size = min(settings.database_pool, POOL_SIZE)
-        database = await Database.open(settings.database_url.get_secret_value(), size=size)
+        database = await Database.open(settings.database_url.get_secret_value(), size=settings.database_pool)
         self._heart = asyncio.create_task(show_life(database, name_of("worker")))
         return Means(database, settings)
 

@@ -20,6 +20,7 @@ CREATE INDEX outbox_waiting ON outbox (run_at, id) WHERE status = 'waiting';
 CREATE INDEX outbox_handed ON outbox (handed_at) WHERE status = 'handed';
 CREATE INDEX outbox_running ON outbox (lease_until) WHERE status = 'running';
 CREATE INDEX outbox_finished ON outbox (finished_at) WHERE status IN ('done', 'dead');
+CREATE INDEX outbox_open ON outbox (job, key) WHERE status IN ('waiting', 'handed', 'running') AND key IS NOT NULL;
 CREATE UNIQUE INDEX outbox_key ON outbox (job, key) WHERE status = 'waiting' AND key IS NOT NULL;
 
 -- Every outward or irreversible act, once: reserved before it is tried, confirmed when the vendor says so.

@@ -1,7 +1,7 @@
 """Promises are kept once, by one worker at a time, whatever gets lost."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -253,6 +253,64 @@ class TestEnqueue:
         await tx.enqueue("mail.send", key="k", n=2)
         await tx.enqueue("flags.wake", key="k", n=3)
         assert await tx.many(int, "SELECT (payload->>'n')::int FROM outbox ORDER BY id") == [1, 3]
+
+    async def test_leans_on_a_promise_that_is_handed_over_and_not_begun(self, tx: Tx):
+        outbox_id = await promised(tx, key="k")
+        await outbox.hand_over(tx, JOBS, window=10)
+        await tx.enqueue("mail.send", key="k")
+        assert await tx.many(int, "SELECT id FROM outbox") == [outbox_id]
+        assert await outbox.claim(tx, outbox_id, worker="w", lease=LEASE, attempts=5) is not None
+        await tx.enqueue("mail.send", key="k")
+        assert await tx.one(int, "SELECT count(*) FROM outbox") == 2
+
+    async def test_is_for_the_earlier_moment_of_two(self, tx: Tx):
+        for hours, expected in ((5, 5), (3, 3), (4, 3), (0, 0)):
+            await tx.enqueue("mail.send", key="k", at=tx.now + timedelta(hours=hours))
+            assert await tx.many(datetime, "SELECT run_at FROM outbox") == [tx.now + timedelta(hours=expected)]
+
+    async def test_does_not_lean_on_now_for_what_is_meant_for_later(self, tx: Tx):
+        await promised(tx, key="k")
+        await outbox.hand_over(tx, JOBS, window=10)
+        await tx.enqueue("mail.send", key="k", at=tx.now + timedelta(hours=1))
+        assert await tx.one(int, "SELECT count(*) FROM outbox") == 2
+
+    @pytest.mark.parametrize("handed", [True, False])
+    async def test_a_promise_that_is_leaned_on_is_not_begun_before_the_commit(self, db: Database, handed: bool):
+        """Else the worker would not see what the second transaction wrote, and nobody would come again for it."""
+        async with db.transaction() as tx:
+            outbox_id = await promised(tx, key="k")
+            if handed:
+                await outbox.hand_over(tx, JOBS, window=10)
+        seen: list[int] = []
+
+        async def work() -> None:
+            while not seen:
+                async with db.transaction() as tx:
+                    await outbox.hand_over(tx, JOBS, window=10)
+                async with db.transaction() as tx:
+                    status = await tx.one(str, "SELECT status FROM outbox WHERE id = %(id)s", id=outbox_id)
+                    if status == "handed":
+                        await outbox.claim(tx, outbox_id, worker="w", lease=LEASE, attempts=5)
+                        seen.append(await tx.one(int, "SELECT count(*) FROM heartbeats"))
+
+        async with db.transaction() as tx:
+            await heartbeats.record(tx, "written:by:us")
+            await tx.enqueue("mail.send", key="k")
+            worker = asyncio.create_task(work())
+            for _ in range(20):  # time enough for a worker that does not wait
+                await asyncio.sleep(0.005)
+            assert seen == []
+        await worker
+        assert seen == [1]
+
+    async def test_many_at_once_make_one_promise(self, db: Database):
+        async def promise() -> None:
+            async with db.transaction() as tx:
+                await tx.enqueue("mail.send", key="k")
+
+        await asyncio.gather(*(promise() for _ in range(12)))
+        async with db.reading() as tx:
+            assert await tx.one(int, "SELECT count(*) FROM outbox") == 1
 
 
 class TestRevive:
