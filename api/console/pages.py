@@ -28,6 +28,8 @@ FOLDER = Path(__file__).parent
 PAGE = 50
 LONGEST_FORM = 20_000
 HEADERS = {
+    # Under "no-referrer" a browser calls the origin of our own forms "null".
+    "referrer-policy": "same-origin",
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'"

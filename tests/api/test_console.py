@@ -59,10 +59,19 @@ class TestSignIn:
 
     async def test_refuses_a_form_of_another_site(self, client: Any, app_settings: Any, given: Any) -> None:
         token = auth.issue_token(app_settings, (await given.user()).auth_id)
-        answer = await client.post(
-            "/console/sign-in", data={"token": token}, headers={"origin": "https://evil.example"}
-        )
-        assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+        for origin in ("https://evil.example", "null"):
+            answer = await client.post("/console/sign-in", data={"token": token}, headers={"origin": origin})
+            assert (answer.status_code, "set-cookie" in answer.headers) == (403, False)
+
+    async def test_lets_the_browser_name_the_origin_of_our_own_forms(
+        self, client: Any, app_settings: Any, given: Any
+    ) -> None:
+        # Under "no-referrer" a browser says "null" of them, too.
+        page = await client.get("/console/sign-in")
+        assert page.headers.get_list("referrer-policy") == ["same-origin"]
+        token = auth.issue_token(app_settings, (await given.user()).auth_id)
+        answer = await client.post("/console/sign-in", data={"token": token}, headers={"origin": "http://test"})
+        assert answer.status_code == 303
 
 
 class TestRuns:
