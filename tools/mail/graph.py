@@ -121,7 +121,9 @@ def parse(document: Json) -> Mail:
 
 def _string(document: Json, name: str) -> str:
     value = document.get(name)
-    return storable(value) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value if value.isascii() and "\x00" not in value else storable(value)
 
 
 def _address(value: Any) -> Address | None:

@@ -287,8 +287,10 @@ def _is_tight(node: Any) -> bool:
 
 def _begins_history(node: Any) -> bool:
     attributes = node.attributes
+    if not attributes:
+        return False
     named = f"{attributes.get('class') or ''} {attributes.get('id') or ''}"
-    return any(cue in named for cue in _CUES)
+    return named != " " and any(cue in named for cue in _CUES)
 
 
 def _lines(marked: str) -> str:

@@ -14,7 +14,7 @@ from tools.mail import attributions, boilerplate
 from tools.mail.html import HISTORY
 from tools.mail.signatures import split_signature
 
-MAX_LINES = 5_000
+MAX_LINES = 3_000
 """Lines that are looked at; what follows them belongs to whatever was going on."""
 MAX_ATTEMPTS = 200
 """Lines that may be tried as the start of an attribution: real mail has a handful."""
@@ -103,6 +103,7 @@ class _Marked:
 
     def _mark(self) -> None:
         headerless = index = 0
+        opened = seen = False
         while index < len(self.lines):
             line = self.lines[index]
             mark, end = self._plain_mark(line), index + 1
@@ -112,6 +113,13 @@ class _Marked:
                 self.ends[index] = end
             self.marks.extend(mark * (end - index))
             index = end
+            forwards = mark == FORWARD and (opened or not seen)
+            if forwards or (opened and mark == OWN and not attributions.is_rule(line)):
+                # Whatever follows goes where this line goes: the rest need not be looked at.
+                self.marks.extend(OWN * (len(self.lines) - index))
+                return
+            seen = seen or mark in (OPENING, QUOTED)
+            opened = mark == OPENING or (opened and mark != QUOTED)
 
     def _plain_mark(self, line: str) -> str:
         if line == HISTORY:
