@@ -11,6 +11,7 @@ import http.client
 import os
 import pickle
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import orjson
 import psycopg
 from pydantic import SecretStr
 
@@ -35,7 +37,7 @@ from memory.settings import Settings
 SECRET = "a secret of the bench that is long enough to sign with"
 COMPANIES, CONTACTS, COMMUNICATIONS = 10_000, 100_000, 100_000
 ROUTES = 290
-WARM, ROUNDS, BATCH = 40, 12, 50
+WARM, ROUNDS, BATCH = 40, 50, 12
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,7 @@ def serve(which: str, url: str, port: int, statements: str) -> None:
     uvicorn.run(
         app, host="127.0.0.1", port=port, loop="uvloop", http="httptools", log_config=None, access_log=False,
         server_header=False,
+        timeout_keep_alive=600,
     )  # fmt: skip
 
 
@@ -311,11 +314,15 @@ def cpu_of(pid: int) -> float:
 
 
 def alternate(first: Server, first_path: str, second: Server, second_path: str) -> tuple[list[float], int]:
-    """Return milliseconds per request (first server, first Postgres, second server, second Postgres) and the body's size."""
+    """
+    Return milliseconds per request (first server, first Postgres, second server, second Postgres) and the body's size.
+
+    The median over many short rounds: a heartbeat or a busy neighbour touches few of them.
+    """
     for _ in range(WARM):
         first.get(first_path)
         second.get(second_path)
-    totals = [0.0, 0.0, 0.0, 0.0]
+    taken: list[list[float]] = [[], [], [], []]
     size = 0
     for _ in range(ROUNDS):
         for offset, server, path in ((0, first, first_path), (2, second, second_path)):
@@ -323,9 +330,9 @@ def alternate(first: Server, first_path: str, second: Server, second_path: str) 
             for _ in range(BATCH):
                 size = len(server.get(path))
             after = server.spent()
-            totals[offset] += after[0] - before[0]
-            totals[offset + 1] += after[1] - before[1]
-    return [total * 1000 / (ROUNDS * BATCH) for total in totals], size
+            taken[offset].append(after[0] - before[0])
+            taken[offset + 1].append(after[1] - before[1])
+    return [statistics.median(times) * 1000 / BATCH for times in taken], size
 
 
 def measure() -> list[Figure]:
@@ -351,11 +358,11 @@ def _measure(url: str, paths: dict[str, str], asked: dict[str, Any], company_id:
     with tempfile.TemporaryDirectory() as folder:
         statements = Path(folder) / "statements"
         statements.write_bytes(pickle.dumps(asked))
-        ours, bare = (Server(which, url, statements, headers) for which in ("ours", "bare"))
-        try:
-            first = next(iter(paths.values()))
-            ours.wait(first)
-            bare.wait(first)
+        first = next(iter(paths.values()))
+        with (
+            started("ours", url, statements, headers, first) as ours,
+            started("bare", url, statements, headers, first) as bare,
+        ):
             _settle(ours)
             for name, path in paths.items():
                 spent, size = alternate(ours, path, bare, path)
@@ -367,20 +374,27 @@ def _measure(url: str, paths: dict[str, str], asked: dict[str, Any], company_id:
                     size,
                 )
             )  # fmt: skip
-        finally:
-            ours.stop()
-            bare.stop()
     return figures
+
+
+@contextmanager
+def started(which: str, url: str, statements: Path, headers: dict[str, str], path: str) -> Iterator[Server]:
+    """Yield a server that answers; one after the other, so that they do not choose the same free port."""
+    server = Server(which, url, statements, headers)
+    try:
+        server.wait(path)
+        yield server
+    finally:
+        server.stop()
 
 
 def _settle(server: Server) -> None:
     """Wait until the server no longer works by itself: it loads its agents after the start."""
-    deadline = time.monotonic() + 60
-    quiet = 0
-    while quiet < 3 and time.monotonic() < deadline:
-        before = server.spent()[0]
+    deadline = time.monotonic() + 120
+    while orjson.loads(server.get("/readyz"))["agents"] == "loading":
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{server.name} still loads its agents")
         time.sleep(0.3)
-        quiet = quiet + 1 if server.spent()[0] - before < 0.01 else 0
 
 
 def main() -> None:
