@@ -195,6 +195,13 @@ class TestIngest:
         assert {rows[name].messages for name in "1234"} == {4}
         assert (rows["4"].status, rows["5"].messages) == ("pending", 1)
 
+    @pytest.mark.parametrize("batch", [1, 500])
+    async def test_our_machines_answer_nothing(self, db, dana, tmp_path, monkeypatch, batch):
+        monkeypatch.setattr(running, "BATCH_MAILS", batch)
+        away = letter(2, head="In-Reply-To: <1@x>\nAuto-Submitted: auto-replied\n", sender=US, to="ann@fir.example")
+        await read(db, dana, box(tmp_path / "a.mbox", letter(1), away))
+        assert (await rows_of(db))["1"].awaiting_our_response is True
+
     @pytest.mark.parametrize("batch", [1, 2, 500])
     async def test_children_that_come_before_their_parents_join_them(self, db, dana, tmp_path, monkeypatch, batch):
         monkeypatch.setattr(running, "BATCH_MAILS", batch)

@@ -257,7 +257,7 @@ def _link(item: Placed, people: People, house: House) -> None:
 
 
 def _settle(group: list[Placed]) -> None:
-    """Within one thread: the first outbound mail after an inbound one answers it, and the other way round."""
+    """Within one thread: the first mail of ours after an inbound one answers it, and the other way round; machines do not."""
     if len(group) > 1:
         group.sort(key=lambda item: item.occurred_at)
     next_out: Placed | None = None
@@ -269,7 +269,7 @@ def _settle(group: list[Placed]) -> None:
             answered = answered or item.mail.noise_type != "system"
         elif item.mail.direction == "outbound":
             item.awaits_them = not answered and item.mail.noise_type is None
-            next_out = item
+            next_out = item if item.mail.noise_type is None else next_out
 
 
 async def _write(tx: Tx, house: House, placed: Sequence[Placed], people: People, conversations: dict[str, str]) -> None:
@@ -415,7 +415,7 @@ async def _settle_answers(tx: Tx, user_id: UUID, threads: set[str]) -> None:
            SET awaiting_our_response = false, responded_at = answer.occurred_at, response_communication_id = answer.id
           FROM (SELECT DISTINCT ON (i.id) i.id AS inbound_id, o.id, o.occurred_at
                   FROM communications i
-                  JOIN communications o ON o.user_id = i.user_id AND o.thread_id = i.thread_id AND o.direction = 'outbound'
+                  JOIN communications o ON o.user_id = i.user_id AND o.thread_id = i.thread_id AND o.direction = 'outbound' AND o.noise_type IS NULL
                                        AND o.occurred_at > i.occurred_at
                  WHERE i.user_id = %(user_id)s AND i.thread_id = ANY(%(threads)s) AND i.direction = 'inbound' AND i.awaiting_our_response
                  ORDER BY i.id, o.occurred_at) AS answer
