@@ -1,28 +1,18 @@
-"""A letter leaves once: clicked twice, promised twice, killed between any two steps, or with its answer lost."""
+"""A letter leaves once: clicked twice, promised twice, or with its answer lost."""
 
 import asyncio
-import base64
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import httpx
 import pytest
-import respx
-from pydantic import SecretStr
 
 from api.jobs.kit import run_due_jobs
 from memory import outbox
-from memory.callers import Caller
-from memory.db import Database, Tx
-from memory.effects import EffectElsewhere, EffectRow
-from memory.settings import Settings
-from memory.vault import Vault
+from memory.effects import EffectElsewhere
 from tests.given import Given
-from tests.tools.exchange import Exchange, SignIn, error, token_cache
+from tests.tools.desk import SETTINGS, VAULT, Desk
+from tests.tools.exchange import error, token_cache
 from tools import mail_accounts, outbound, outbound_rows
 from tools.clients.microsoft import MailRefused, MailServiceBusy, NeedsReauth
 from tools.communications.rows import CommunicationNotFound
@@ -30,15 +20,9 @@ from tools.ingest import runs, store
 from tools.ingest.rows import prepare
 from tools.mail.messages import Address, Mail
 from tools.mail.sources import Item, Place
-from tools.mail_accounts import Mailboxes, MailboxNotConnected
-from tools.outbound import DeliveryRow, MailChanged, MailUnderway, OutcomeUnknown, SendMailIn
+from tools.mail_accounts import MailboxNotConnected
+from tools.outbound import DeliveryRow, MailChanged, MailUnderway, OutcomeUnknown
 
-SETTINGS = Settings(
-    microsoft_client_id="app-1",
-    microsoft_client_secret=SecretStr("s"),
-    vault_keys=SecretStr(f"k1:{base64.b64encode(b'v' * 32).decode()}"),
-)
-VAULT = Vault(SETTINGS.key_ring)
 NO_ADDRESSES = (
     "ann", "ann@", "@acme.example", "ann@acme", "a b@acme.example", "ann@acme.example>, <x@y.example",
     "ann@acme.example\nBcc: x@y.example", "ann@-acme.example", "ann@acme..example",
@@ -50,81 +34,6 @@ PLACEHOLDERS = (
 BRACKETS = (
     "see [1] and [2]", "a[0] = b", "[x] done", "{json: 1}", "[sic]", "[your site](https://a.example)", "1 < 2 > 0",
 )  # fmt: skip
-
-
-@dataclass
-class Desk:
-    """A rep with a connected mailbox, and a mail that waits for an answer."""
-
-    db: Database
-    exchange: Exchange
-    mailboxes: Mailboxes
-    rep: Caller
-    company_id: UUID
-    contact_id: UUID
-    inbound_id: UUID
-
-    def letter(self, body: str = "Yes, until Friday.", **fields: Any) -> SendMailIn:
-        given: dict[str, Any] = {
-            "to": ["ann@acme.example"],
-            "subject": "Re: Prices",
-            "communication_id": self.inbound_id,
-            **fields,
-        }
-        return SendMailIn(body=body, **given)
-
-    async def send(self, letter: SendMailIn, *, caller: Caller | None = None, begin: Any = None) -> DeliveryRow:
-        return await outbound.send_mail(begin or self.db.transaction, self.mailboxes, caller or self.rep, letter)
-
-    async def effect(self, letter: SendMailIn) -> EffectRow:
-        async with self.db.reading() as tx:
-            key = outbound.key_of(self.rep.user_id or uuid4(), letter)
-            return await tx.one(EffectRow, "SELECT * FROM effects WHERE key = %(key)s", key=key)
-
-    async def later(self) -> list[str]:
-        """Carry out the promised jobs as if every lease and pause had passed."""
-        async with self.db.transaction() as tx:
-            await tx.run("UPDATE effects SET lease_until = clock_timestamp() - interval '1 second'")
-            await tx.run("UPDATE outbox SET run_at = now() - interval '1 second' WHERE status = 'waiting'")
-            await tx.run("DELETE FROM outbox WHERE job <> %(job)s", job=outbound.JOB)
-        return await run_due_jobs(self.db, settings=SETTINGS, rounds=1)
-
-    async def many(self, sql: Any, **params: Any) -> list[Any]:
-        async with self.db.reading() as tx:
-            return await tx.many(Any, sql, **params)  # pyright: ignore[reportArgumentType]
-
-
-@pytest.fixture
-def exchange() -> Iterator[Exchange]:
-    with respx.mock(assert_all_called=False) as router:
-        exchange = Exchange(router)
-        exchange.sign_in = SignIn(router, exchange)  # pyright: ignore[reportAttributeAccessIssue]
-        yield exchange
-
-
-@pytest.fixture
-async def desk(db: Database, exchange: Exchange) -> AsyncIterator[Desk]:
-    async with db.transaction() as tx:
-        given = Given(tx)
-        rep = await given.user(email="rep@ours.example", name="Rita Rep")
-        company = await given.company("Acme")
-        contact = await given.contact("Ann Acme", company=company, email="ann@acme.example")
-        message_id = exchange.receive(internetMessageId="<asked@acme.example>", conversationId="c-9")
-        inbound = await given.communication(
-            user=rep, company=company, contact=contact, provider="microsoft", external_id=message_id,
-            internet_message_id="asked@acme.example", thread_id="c-9", subject="Prices",
-        )  # fmt: skip
-        await given.row(
-            "email_conversations",
-            user_id=rep.user_id,
-            conversation_id="c-9",
-            status="pending",
-            response_due_at=given.ahead(hours=3),
-        )
-        await mail_accounts.connect_account(tx, VAULT, rep.user_id or uuid4(), "Rep@ours.example", token_cache())
-    mailboxes = Mailboxes(SETTINGS, db.transaction)
-    yield Desk(db, exchange, mailboxes, rep, company.id, contact.id, inbound.id)
-    await mailboxes.close()
 
 
 class TestSendMail:
@@ -409,143 +318,3 @@ class TestLostAnswer:
             (dead,) = await outbox.list_promises(tx, "dead")
         assert dead.error == OutcomeUnknown().message
         assert len(desk.exchange.sent) == 1
-
-
-class Killed(BaseException):
-    """The process ended here: nothing after this line ran."""
-
-
-class Fate:
-    """Kills at the nth of all moments between two steps: before and after every commit and every request."""
-
-    def __init__(self, desk: Desk, at: int) -> None:
-        self.left = at
-        self.desk = desk
-        desk.exchange.before = desk.exchange.after = lambda _: self.step()
-
-    def step(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-
-    def begin(self) -> AbstractAsyncContextManager[Tx]:
-        @asynccontextmanager
-        async def transaction() -> AsyncIterator[Tx]:
-            self.step()
-            async with self.desk.db.transaction() as tx:
-                yield tx
-            self.step()
-
-        return transaction()
-
-    def spare(self) -> None:
-        self.desk.exchange.before = self.desk.exchange.after = lambda _: None
-
-
-MOMENTS = 14
-"""Moments of one letter that nothing happens to, the token's apart; a test below counts them."""
-
-
-async def die(desk: Desk, letter: SendMailIn, at: int, act: Callable[[Fate], Any]) -> bool:
-    """Carry on until the nth moment; tell whether it came to that."""
-    fate = Fate(desk, at)
-    try:
-        await act(fate)
-    except Killed:
-        return True
-    finally:
-        fate.spare()
-    return False
-
-
-class TestKilled:
-    async def test_moments_are_counted_rightly(self, desk: Desk):
-        await desk.send(desk.letter("First."))  # and the token is known from here on
-        fate = Fate(desk, 10_000)
-        await desk.send(desk.letter(), begin=fate.begin)
-        assert 10_000 - fate.left == MOMENTS
-
-    @pytest.mark.parametrize("again", ["job", "click", "both"])
-    async def test_between_any_two_steps_it_is_one_mail(self, desk: Desk, again: str):
-        await desk.send(desk.letter("First."))
-        for at in range(1, MOMENTS + 1):
-            letter = desk.letter(f"Killed at {at}.")
-            assert await die(desk, letter, at, lambda fate, letter=letter: desk.send(letter, begin=fate.begin))
-            if again in {"job", "both"}:
-                await desk.later()
-            if again in {"click", "both"} or at == 1:  # at 1 nothing was promised yet
-                await self._click(desk, letter)
-            await self._assert_once(desk, letter)
-
-    async def test_twice_in_a_row_it_is_one_mail(self, desk: Desk):
-        await desk.send(desk.letter("First."))
-        for first in range(2, MOMENTS + 1):
-            for second in range(1, MOMENTS + 8, 3):
-                letter = desk.letter(f"Killed at {first}, then at {second}.")
-                await die(desk, letter, first, lambda fate, letter=letter: desk.send(letter, begin=fate.begin))
-                key = (await desk.effect(letter)).key
-                await self._expire(desk)
-                await die(
-                    desk, letter, second, lambda fate, key=key: outbound.resume_mail(fate.begin, desk.mailboxes, key)
-                )
-                await self._expire(desk)
-                await outbound.resume_mail(desk.db.transaction, desk.mailboxes, key)
-                await self._assert_once(desk, letter)
-
-    @staticmethod
-    async def _expire(desk: Desk) -> None:
-        async with desk.db.transaction() as tx:
-            await tx.run("UPDATE effects SET lease_until = clock_timestamp() - interval '1 second'")
-
-    async def _click(self, desk: Desk, letter: SendMailIn) -> None:
-        """Click again until it is sent, as people do; time passes between the clicks."""
-        for _ in range(3):
-            await self._expire(desk)
-            try:
-                await desk.send(letter)
-            except (MailUnderway, OutcomeUnknown):
-                await desk.later()
-            else:
-                return
-
-    async def _assert_once(self, desk: Desk, letter: SendMailIn) -> None:
-        sent = [message for message in desk.exchange.sent if letter.body in message["body"]["content"]]
-        assert len(sent) == 1, letter.body
-        assert await desk.many(
-            "SELECT count(*) FROM communications WHERE full_content = %(body)s", body=letter.body
-        ) == [1]
-        assert (await desk.effect(letter)).status == "confirmed"
-        left = [
-            one for one in desk.exchange.messages.values() if one["isDraft"] and letter.body in one["body"]["content"]
-        ]
-        assert left == [], "no draft is left lying about"
-
-
-class TestTakeOver:
-    async def test_a_worker_that_sleeps_through_its_lease_sends_nothing(self, desk: Desk):
-        """It wakes up with a draft in its hand, after another has sent the letter."""
-        async with desk.db.transaction() as tx:
-            effect = await outbound.promise_mail(tx, desk.rep, desk.letter(), waited_for=True)
-        asleep, awake = asyncio.Event(), asyncio.Event()
-        turns = 0
-
-        @asynccontextmanager
-        async def slow() -> AsyncIterator[Tx]:
-            nonlocal turns
-            turns += 1
-            if turns == 2:  # about to say that the draft leaves
-                asleep.set()
-                await awake.wait()
-            async with desk.db.transaction() as tx:
-                yield tx
-
-        sleeper = asyncio.create_task(outbound.deliver(slow, desk.mailboxes, effect))
-        await asleep.wait()
-        async with desk.db.transaction() as tx:
-            await tx.run("UPDATE effects SET lease_until = %(past)s", past=tx.now - timedelta(minutes=1))
-        assert (await outbound.resume_mail(desk.db.transaction, desk.mailboxes, effect.key)) is not None
-        awake.set()
-        with pytest.raises(MailUnderway):
-            await sleeper
-        assert len(desk.exchange.sent) == 1
-        assert (await desk.effect(desk.letter())).status == "confirmed"
