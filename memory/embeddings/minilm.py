@@ -9,6 +9,7 @@ Source: all-MiniLM-L6-v2 (six BERT layers, mean pooling, unit length).
 """
 
 import asyncio
+import ctypes
 import importlib.util
 import json
 import mmap
@@ -90,8 +91,21 @@ def find_weights() -> Path:
     raise WeightsMissing(package=_PACKAGE)
 
 
+def _keep_to_one_thread() -> None:
+    """
+    Have numpy multiply in the calling thread only, also when it was imported before its environment could say so.
+
+    Threads that spin for work on cores that others use made a question forty times slower.
+    """
+    for library in (Path(np.__file__).parent.parent / "numpy.libs").glob("libscipy_openblas*"):
+        limit = getattr(ctypes.CDLL(str(library)), "scipy_openblas_set_num_threads64_", None)
+        if limit is not None:
+            limit(1)
+
+
 class _Network:
     def __init__(self, folder: Path) -> None:
+        _keep_to_one_thread()
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(max_length=_MAX_TOKENS)  # pyright: ignore[reportUnknownMemberType] - untyped

@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -71,13 +70,12 @@ class TestMiniLM:
     async def test_keeps_the_event_loop_free(self, local: minilm.MiniLM) -> None:
         await local.embed(["warm"])
         work = asyncio.create_task(local.embed(["the loop must breathe while this is read " * 20] * 24))
-        longest = 0.0
+        turns = 0
         while not work.done():
-            before = time.perf_counter()
             await asyncio.sleep(0.001)
-            longest = max(longest, time.perf_counter() - before)
+            turns += 1
         assert len(work.result()) == 24
-        assert longest < 0.2
+        assert turns > 20
 
     async def test_takes_nothing_for_nothing(self, local: minilm.MiniLM) -> None:
         assert await local.embed([]) == []
@@ -89,6 +87,16 @@ class TestMiniLM:
         )
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
         assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+    def test_keeps_to_one_thread_however_numpy_was_loaded(self) -> None:
+        program = (
+            "import numpy, threading, time; from memory import embeddings; e = embeddings.open_embedder('local');"
+            "e.embed_now(['x'] * 8); worked, waited = time.process_time(), time.perf_counter();"
+            "e.embed_now(['a long text about the renewal of contracts ' * 20] * 16);"
+            "print((time.process_time() - worked) / (time.perf_counter() - waited) < 1.2)"
+        )
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+        assert (done.stdout.strip(), done.stderr) == ("True", "")
 
     def test_says_so_when_the_weights_are_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(minilm, "_PACKAGE", "no_such_package")
