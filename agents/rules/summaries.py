@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import BaseModel
 
-from agents.rules import answers, gist, objections, sentences, signals
+from agents.rules import answers, gist, objections, questions, sentences, signals
 from agents.rules.sentences import Sentence
 from agents.summaries.outputs import (
     COMPANY,
@@ -29,9 +29,11 @@ from agents.summaries.outputs import (
 
 READ = 10
 """How many of the newest sources are read sentence by sentence."""
+TELLING = 25
+"""Characters below which a sentence is small talk."""
 _SILENT_DAYS = re.compile(r"(\d+) days ago")
 _STAGE_DAYS = re.compile(r"in stage (\w+) for (\d+) days")
-_HEALTH = re.compile(r"health (\d+)")
+_HEALTH = re.compile(r"^Health (\d+)")
 _OVERDUE_WE = re.compile(r"^We promised: .*$", re.MULTILINE)
 _LATE_IN_STAGE = 21
 _SILENT_AFTER = 14
@@ -158,15 +160,22 @@ def _said(item: Material, sentence: Sentence, importance: Level, confidence: flo
 
 
 def _gist(material: Sequence[Material]) -> list[Claim]:
-    """Return the most telling sentence of each of the newest sources, those of the other side first."""
-    claims: list[Claim] = []
-    for item in sorted(material[:READ], key=lambda item: item.direction != "inbound"):
+    """Return the most telling sentence of each of the newest sources: what asks or objects first, what they wrote before ours."""
+    found: list[tuple[float, bool, int, Claim]] = []
+    for place, item in enumerate(material[:READ]):
         spoken = sentences.split(item.text)
-        told = gist.summarize(item.title or "", spoken, lambda _: 0.0)
-        sentence = next((s for s in spoken if s.text and told.startswith(s.text[:60])), None)
+        told = gist.summarize(item.title or "", spoken, _weight)
+        sentence = next((s for s in spoken if len(s.text) >= TELLING and told.startswith(s.text[:60])), None)
         if sentence is not None:
-            claims.append(_said(item, sentence, "medium", 0.8))
-    return claims
+            found.append((-_weight(sentence), item.direction != "inbound", place, _said(item, sentence, "medium", 0.8)))
+    return [claim for *_, claim in sorted(found, key=lambda ranked: ranked[:3])]
+
+
+def _weight(sentence: Sentence) -> float:
+    """Return how much a sentence counts beyond its words: objections and signs most, then requests."""
+    if objections.find_objections([sentence]) or signals.find_signals([sentence]):
+        return 1.5
+    return 1.0 if questions.asks(sentence.text) >= questions.ASKED else 0.0
 
 
 def _recorded_risks(records: _Records) -> list[Claim]:

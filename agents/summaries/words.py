@@ -117,8 +117,8 @@ def _deal(deal: DealInContext, now: datetime) -> str:
     days = (now - deal.stage_entered_at).days
     close = f", expected to close {deal.expected_close_date}" if deal.expected_close_date else ""
     return (
-        f"Deal: {deal.name}, in stage {deal.stage} for {days} days, worth {deal.estimated_value:,.0f}, "
-        f"health {deal.health_score} ({deal.health_trend or 'no trend yet'}){close}, owner {deal.owner_name or 'nobody'}"
+        f"Deal: {deal.name}, in stage {deal.stage} for {days} days, worth {deal.estimated_value:,.0f}\n"
+        f"Health {deal.health_score} of 100 ({deal.health_trend or 'no trend yet'}){close}, owner {deal.owner_name or 'nobody'}"
     )
 
 
