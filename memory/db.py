@@ -94,7 +94,7 @@ _PROMISE_ONCE: LiteralString = """
     WITH open AS (
         SELECT id FROM outbox
          WHERE job = %(job)s AND key = %(key)s
-           AND (status = 'waiting' AND run_at <= %(at)s OR status = 'handed' AND %(at)s <= %(now)s)
+           AND (status = 'waiting' AND run_at <= %(at)s OR status = 'handed' AND %(at)s <= %(now)s + interval '1 minute')
          LIMIT 1 FOR SHARE
     ), pulled AS (
         UPDATE outbox SET run_at = %(at)s
@@ -190,7 +190,7 @@ class Tx:
         Promise a job in this transaction; a worker carries it out after the commit, at `at` or at once.
 
         A `key` makes it one: while a job with this key has not begun, a second promise is the same promise, at the
-        earlier moment of the two.
+        earlier moment of the two. One that is handed over already stands for promises of the next minute.
         """
         promise: dict[str, Any] = {
             "job": job,

@@ -258,6 +258,7 @@ class TestEnqueue:
         outbox_id = await promised(tx, key="k")
         await outbox.hand_over(tx, JOBS, window=10)
         await tx.enqueue("mail.send", key="k")
+        await tx.enqueue("mail.send", key="k", at=tx.now + timedelta(seconds=5))
         assert await tx.many(int, "SELECT id FROM outbox") == [outbox_id]
         assert await outbox.claim(tx, outbox_id, worker="w", lease=LEASE, attempts=5) is not None
         await tx.enqueue("mail.send", key="k")
