@@ -14,7 +14,7 @@ def main(wanted: list[str]) -> int:
     """Run the named benches, or all; return how many failed."""
     unknown = sorted(set(wanted) - set(BENCHES))
     if unknown:
-        sys.stderr.write(f"There is no bench {', '.join(unknown)}; there are: {", ".join(BENCHES)}.\n")
+        sys.stderr.write(f"There is no bench {', '.join(unknown)}; there are: {', '.join(BENCHES)}.\n")
         return 2
     failed = 0
     for name in wanted or BENCHES:
