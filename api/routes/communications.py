@@ -8,9 +8,12 @@ from pydantic import Field, model_validator
 
 from api.deps import Reading, Services, StartsModel, Transaction, User
 from api.schemas import doc_response
+from api.services import Services as ProcessServices
+from memory.callers import Caller
 from memory.errors import Forbidden
 from memory.rows import In, Row
 from tools import drafts, outbound, promises
+from tools.analysis import claims
 from tools.communications import answering, conversations, linking, listing, notes, queue
 from tools.outbound import SendMailIn
 
@@ -160,7 +163,7 @@ async def analyze(body: AnalyzeIn, user: User, services: Services) -> AnalyzedOu
         async with services.db.transaction() as tx:
             await tx.enqueue("communications.analyze_pending", key="pending")
         return AnalyzedOut(queued=True)
-    await services.perform(user, "analysis", {"communication_id": body.communication_id, "force": body.force})
+    await _read(services, user, body.communication_id, force=body.force)
     async with services.db.reading() as tx:
         found = await listing.list_communications(tx, user, listing.CommunicationFilter(id=body.communication_id))
     analysis = found.parse().communications[0].current_analysis
@@ -269,3 +272,20 @@ async def respond(
             return answering.RespondedOut(responded_at=tx.now, sent=False, message_id=sent.message_id, is_draft=True)
         answered = await answering.mark_answered(tx, user, communication_id, body)
     return answered.model_copy(update={"sent": True, "message_id": sent.message_id, "is_draft": False})
+
+
+async def _read(services: ProcessServices, user: Caller, communication_id: UUID, *, force: bool) -> None:
+    """Claim a communication and have it read now; a failure gives the claim back at once."""
+    async with services.db.transaction() as tx:
+        standing = await claims.claim_communication(tx, user, communication_id, force=force)
+    if standing.claimed_at is None:
+        return
+    try:
+        asked = {"communication_id": communication_id, "force": force, "claimed_at": standing.claimed_at}
+        await services.perform(user, "analysis", asked)
+    except BaseException as failure:
+        async with services.db.transaction() as tx:
+            await claims.release_failed(
+                tx, communication_id, standing.claimed_at, str(failure) or type(failure).__name__
+            )
+        raise

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from api.services import AgentsAsleep
 from memory.db import Database
 from tests.given import Given
 
@@ -37,6 +38,18 @@ class TestAnalyze:
     async def test_of_somebody_elses_mail_is_not_found(self, live: Any, scene: Any) -> None:
         answer = await live.post("/api/communications/analyze", json={"communication_id": str(scene["other"].id)})
         assert answer.status_code == 404
+
+    async def test_a_failure_gives_the_claim_back(
+        self, live: Any, scene: Any, live_app: Any, monkeypatch: Any, db: Database
+    ) -> None:
+        async def fail(*_: Any) -> None:
+            raise AgentsAsleep
+
+        monkeypatch.setattr(live_app.state.services, "perform", fail)
+        answer = await live.post("/api/communications/analyze", json={"communication_id": str(scene["mail"].id)})
+        assert answer.status_code == 503
+        async with db.transaction() as tx:
+            assert (await Given(tx).fetch("communications", scene["mail"].id)).analysis_status == "pending"
 
     async def test_everything_is_for_managers(self, live: Any) -> None:
         assert (await live.post("/api/communications/analyze", json={"batch": True})).status_code == 403
