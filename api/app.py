@@ -52,8 +52,8 @@ class Rainmaker(FastAPI):
         self.table: Table[Endpoint | Untouched] = Table()
         for route in self.api_routes:
             self.table.add(route.methods or (), route.path, build(route, self._services))
-        tracer = start_tracing(settings, "rainmaker-api")
-        self._http: Any = Edge(self, self.table, mounts, self.metrics, self.access, tracer, secure=_secure(settings))
+        self.edge = Edge(self, self.table, mounts, self.metrics, self.access, secure=_secure(settings))
+        self._http: Any = self.edge
         if settings.cors_origins:
             self._http = CORSMiddleware(
                 self._http,
@@ -95,6 +95,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, Rainmaker)
     settings = app.settings
     configure_logging(settings)
+    app.edge.tracer = start_tracing(settings, "rainmaker-api")
     if settings.database_url is None:
         raise Misconfigured(reason="DATABASE_URL is not set.")
     db = await Database.open(settings.database_url.get_secret_value(), size=settings.database_pool)

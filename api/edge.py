@@ -122,7 +122,7 @@ class Edge:
         self._mounts = mounts
         self._metrics = metrics
         self._access = access
-        self._tracer = tracer
+        self.tracer = tracer
         self._always = [*SECURITY, TRANSPORT] if secure else SECURITY
         self._gauges: dict[tuple[str, str], Gauges] = {}
 
@@ -132,7 +132,7 @@ class Edge:
         exchange = Exchange(send, request_id_of(scope), self._always)
         REQUEST_ID.set(exchange.request_id)
         try:
-            if self._tracer is None:
+            if self.tracer is None:
                 await self._answer(scope, receive, exchange)
             else:
                 await self._trace(scope, receive, exchange)
@@ -220,7 +220,7 @@ class Edge:
 
         sent = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         parent = propagate.extract(sent)
-        with self._tracer.start_as_current_span("request", context=parent, kind=SpanKind.SERVER) as span:
+        with self.tracer.start_as_current_span("request", context=parent, kind=SpanKind.SERVER) as span:
             await self._answer(scope, receive, exchange)
             span.update_name(f"{scope['method']} {exchange.template or 'none'}")
             span.set_attribute("http.request.method", scope["method"])

@@ -75,19 +75,35 @@ async def get_readiness(request: Request) -> Response:
 
 async def _readiness(services: Services) -> Readiness:
     said: dict[str, Any] = {"agents": services.agents_state, "model_engine": services.settings.model_engine}
+    database, schema = "ok", "unknown"
     try:
         async with asyncio.timeout(ANSWER_S):
             async with services.db.reading() as tx:
-                parts = {part.kind: Part(alive=part.alive, age_s=part.age_s) for part in await pulse.list_parts(tx)}
-            if not services.schema_checked:
-                await migrate.check(services.db.url)
-                services.schema_checked = True
+                said["parts"] = {
+                    part.kind: Part(alive=part.alive, age_s=part.age_s) for part in await pulse.list_parts(tx)
+                }
     except Exception as failure:  # noqa: BLE001 - whatever it is, the answer is "not ready", and why
-        behind = isinstance(failure, migrate.SchemaBehind)
-        log.warning("not_ready", reason=str(failure) or type(failure).__name__)
-        wrong = str(failure) if isinstance(failure, Rendered) else "does not answer"
-        return Readiness(ready=False, database="ok" if behind else wrong, schema=wrong if behind else "unknown", **said)
-    return Readiness(ready=True, database="ok", schema="ok", parts=parts, **said)
+        database = _reason(failure)
+    else:
+        schema = await _schema_state(services)
+    return Readiness(ready=database == schema == "ok", database=database, schema=schema, **said)
+
+
+async def _schema_state(services: Services) -> str:
+    """Return `ok`, asked of the database until it is and remembered then, or what is wrong with the schema."""
+    if not services.schema_checked:
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await migrate.check(services.db.url)
+        except Exception as failure:  # noqa: BLE001 - as above
+            return _reason(failure)
+        services.schema_checked = True
+    return "ok"
+
+
+def _reason(failure: Exception) -> str:
+    log.warning("not_ready", reason=str(failure) or type(failure).__name__)
+    return str(failure) if isinstance(failure, Rendered) else "does not answer"
 
 
 @router.get("/metrics", summary="Prometheus metrics", dependencies=[Public], response_class=Response)

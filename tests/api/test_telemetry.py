@@ -195,8 +195,8 @@ class TestTraces:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             code = (
-                "from api import telemetry; from memory import tracing; from tests.api.conftest import settings_for_tests\n"
-                f"s = settings_for_tests(OTEL_EXPORTER_OTLP_ENDPOINT='http://127.0.0.1:{server.server_port}/')\n"
+                "from api import telemetry; from memory import tracing; from memory.settings import Settings\n"
+                f"s = Settings(_env_file=None, OTEL_EXPORTER_OTLP_ENDPOINT='http://127.0.0.1:{server.server_port}/')\n"
                 "telemetry.start_tracing(s, 'rainmaker-tests')\n"
                 "with tracing.span('job', job='a.b'): pass\n"
             )
