@@ -11,6 +11,7 @@ import pytest
 import respx
 
 from agents.models import Door
+from agents.runs import Engine
 from memory.callers import Caller
 from memory.db import Database
 from memory.settings import Settings
@@ -157,3 +158,19 @@ async def hire(db: Database, name: str = "Rita Rep", role: str = "rep") -> Calle
 async def rep(db: Database) -> Caller:
     """A rep with a row in `users`."""
     return await hire(db)
+
+
+@pytest.fixture
+async def engine(db: Database, settings: Settings) -> AsyncIterator[Engine]:
+    """What runs agents, answered by the rules."""
+    opened = await Engine.open(settings, db)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def engine_with_model(db: Database, settings_with_model: Settings) -> AsyncIterator[Engine]:
+    """What runs agents, answered by the scripted server."""
+    opened = await Engine.open(settings_with_model, db)
+    yield opened
+    await opened.close()

@@ -1,6 +1,5 @@
 """Drafts: gaps instead of inventions, the thread's own sender and nobody else."""
 
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,27 +11,12 @@ from agents.drafting import words
 from agents.runs import Engine
 from memory.callers import Caller
 from memory.db import Database
-from memory.settings import Settings
 from tests.given import Given
 from tools import drafts
 from tools.communications.rows import CommunicationNotFound
 from tools.drafts import NotLinked
 
 ASKED = "Could you send me the price for 40 seats?"
-
-
-@pytest.fixture
-async def engine(db: Database, settings: Settings) -> AsyncIterator[Engine]:
-    opened = await Engine.open(settings, db)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def engine_with_model(db: Database, settings_with_model: Settings) -> AsyncIterator[Engine]:
-    opened = await Engine.open(settings_with_model, db)
-    yield opened
-    await opened.close()
 
 
 class Scene:

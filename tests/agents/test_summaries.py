@@ -1,7 +1,6 @@
 """Summaries: by the rules and by a model at the wire; what is not carried by a source does not stand."""
 
 import json
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,26 +10,11 @@ from agents import runs
 from agents.runs import Engine
 from memory.callers import Caller
 from memory.db import Database
-from memory.settings import Settings
 from tests.given import Given
 from tools import summaries
 from tools.summary_context import SubjectNotFound
 
 WORRY = "We are worried that the price is too high for our budget."
-
-
-@pytest.fixture
-async def engine(db: Database, settings: Settings) -> AsyncIterator[Engine]:
-    opened = await Engine.open(settings, db)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def engine_with_model(db: Database, settings_with_model: Settings) -> AsyncIterator[Engine]:
-    opened = await Engine.open(settings_with_model, db)
-    yield opened
-    await opened.close()
 
 
 class Scene:
