@@ -27,14 +27,6 @@ TEXT = "Hi Jo,\n\nThe price is above our budget. Could you send a revised quote 
 
 
 @pytest.fixture
-async def engine(settings: Settings, db: Database) -> AsyncIterator[Engine]:
-    """An engine in which the rules answer."""
-    opened = await Engine.open(settings, db)
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
 async def model_engine(
     settings_with_model: Settings, db: Database, wire: Wire, pauses: Pauses
 ) -> AsyncIterator[Engine]:

@@ -1,7 +1,6 @@
 """Placing a communication from end to end."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -12,15 +11,7 @@ from agents.matching.outputs import MatchedOut
 from agents.runs import Engine
 from memory.callers import SYSTEM
 from memory.db import Database
-from memory.settings import Settings
 from tests.given import Given
-
-
-@pytest.fixture
-async def engine(settings: Settings, db: Database) -> AsyncIterator[Engine]:
-    opened = await Engine.open(settings, db)
-    yield opened
-    await opened.close()
 
 
 async def match(engine: Engine, communication_id: UUID) -> MatchedOut:

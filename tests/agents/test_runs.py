@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -37,13 +36,6 @@ STEPS = ["load", "judge", "settle"]
 def own_prompts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prompts, "shelf", lambda: errands.SHELF)
     errands.gate, errands.reached = asyncio.Event(), asyncio.Event()
-
-
-@pytest.fixture
-async def engine(settings: Settings, db: Database) -> AsyncIterator[Engine]:
-    opened = await Engine.open(settings, db)
-    yield opened
-    await opened.close()
 
 
 async def ask(db: Database, caller: Caller, key: str | None = None, **input: Any) -> UUID:
