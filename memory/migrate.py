@@ -35,6 +35,10 @@ class DatabaseUnreachable(Outage):
     """The database at {place} does not answer: {reason}"""
 
 
+class DatabaseUrlUnreadable(Outage):
+    """DATABASE_URL is not a Postgres address; it looks like postgresql://user:password@host:5432/database."""
+
+
 class ServerTooOld(Outage):
     """The database runs Postgres {found}; Rainmaker needs {needed} or newer."""
 
@@ -145,16 +149,18 @@ async def _connect(url: str) -> AsyncConnection[Any]:
     try:
         return await AsyncConnection.connect(url, autocommit=True, connect_timeout=10)
     except (Error, ValueError) as failure:
+        if (place := _place(url)) is None:
+            raise DatabaseUrlUnreadable from None
         reason = " ".join(str(failure).split()).removeprefix("connection failed: ")
-        raise DatabaseUnreachable(place=_place(url), reason=reason) from failure
+        raise DatabaseUnreachable(place=place, reason=reason) from failure
 
 
-def _place(url: str) -> str:
-    """Name the database without its password."""
+def _place(url: str) -> str | None:
+    """Name the database without its password, or None when the URL cannot be read."""
     with suppress(Error):
         parts = conninfo.conninfo_to_dict(url)
         return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
-    return "DATABASE_URL"
+    return None
 
 
 async def _scalar(connection: AsyncConnection[Any], query: bytes) -> str | None:

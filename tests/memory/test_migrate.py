@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 from memory import migrate
 from memory.migrate import (
     DatabaseUnreachable,
+    DatabaseUrlUnreadable,
     MayNotMigrate,
     MigrationBlocked,
     MigrationChanged,
@@ -106,9 +107,12 @@ class TestWhatIsSaidOfTheDatabase:
         assert str(refusal.value).startswith(f"The database at 127.0.0.1:{unused_port}/crm does not answer: ")
         assert "hush" not in str(refusal.value)
 
-    async def test_that_the_url_is_none(self):
-        with pytest.raises(DatabaseUnreachable, match="The database at DATABASE_URL does not answer"):
-            await migrate.migrate("no such thing")
+    @pytest.mark.parametrize("url", ["no such thing", "postgres:/me:hush@db/crm"])
+    async def test_that_its_address_is_none_without_repeating_it(self, url):
+        with pytest.raises(DatabaseUrlUnreadable) as refusal:
+            await migrate.migrate(url)
+        assert str(refusal.value).startswith("DATABASE_URL is not a Postgres address")
+        assert "hush" not in str(refusal.value)
 
     async def test_that_its_server_is_too_old(self, empty_url, monkeypatch):
         monkeypatch.setattr(migrate, "SERVER", 99)
