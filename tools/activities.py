@@ -10,6 +10,7 @@ from memory.callers import Caller
 from memory.db import Json, Tx
 from memory.errors import Conflict, Invalid, NotFound
 from memory.rows import Doc, In, Row
+from tools import deals
 
 Type = Literal[
     "email_sent", "email_received", "call_made", "call_received", "meeting_held", "calendar_event", "proposal_sent", "note",
@@ -27,8 +28,11 @@ FAMILIES: dict[str, list[str]] = {
 # Who may see an activity: its author, and who sees its deal. A null scope sees everything.
 VISIBLE = """
     (%(scope)s::uuid IS NULL OR a.user_id = %(scope)s
-     OR EXISTS (SELECT 1 FROM deals d WHERE d.id = a.deal_id AND deal_visible(d, %(scope)s::uuid)))
+     OR a.deal_id IN (SELECT d.id FROM deals d WHERE d.owner_id = %(scope)s
+                       UNION ALL SELECT w.deal_id FROM deal_collaborators w WHERE w.user_id = %(scope)s))
 """
+# Ingest keeps an activity beside some communications; whoever reads both would count them twice.
+NOT_A_COPY = "(a.external_id IS NULL OR a.external_id NOT LIKE 'communication:%%')"
 
 
 class ActivityNotFound(NotFound):
@@ -229,7 +233,7 @@ async def record_activity(
 async def _company_of_deal(tx: Tx, caller: Caller, body: ResolveReviewIn) -> UUID:
     company_id = await tx.one(
         UUID,
-        "SELECT d.company_id FROM deals d WHERE d.id = %(deal_id)s AND deal_visible(d, %(scope)s::uuid)",
+        f"SELECT d.company_id FROM deals d WHERE d.id = %(deal_id)s AND {deals.VISIBLE}",
         missing=DealUnknown(deal_id=body.dealId),
         deal_id=body.dealId,
         scope=caller.scope,

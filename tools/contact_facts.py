@@ -110,14 +110,14 @@ FACT = "i.id, i.fact_type AS type, i.text AS fact, i.source_type AS source, i.oc
 
 
 async def list_facts(tx: Tx, caller: Caller, contact_id: UUID) -> list[FactRow]:
-    """Return the standing facts about a contact that are certain enough to show, oldest first."""
+    """Return the standing facts about a contact that are certain enough to show, oldest first, at most 500."""
     return await tx.many(
         FactRow,
         f"""
         SELECT {FACT}
           FROM relationship_items i
          WHERE i.contact_id = %(contact_id)s AND i.kind = 'fact' AND i.status = 'active' AND i.confidence >= 0.70
-         ORDER BY i.occurred_at, i.id
+         ORDER BY i.occurred_at, i.id LIMIT 500
         """,
         contact_id=contact_id,
     )

@@ -13,6 +13,7 @@ from tools import companies, names
 
 Role = Literal["decision_maker", "influencer", "champion", "end_user", "blocker"]
 
+ADDRESS = r"^[^@\s]+@[^@\s]+$|^$"
 CONTACT = """
     t.id, t.name, t.email, t.phone, t.title, t.role, t.company_id, json_build_object('id', c.id, 'name', c.name) AS company
 """
@@ -91,7 +92,7 @@ class ContactFilter(In):
 class ContactFields(In):
     """What a person may write about a contact; an empty text is no value."""
 
-    email: str | None = Field(default=None, max_length=320, pattern=r"^[^@\s]+@[^@\s]+$|^$")
+    email: str | None = Field(default=None, max_length=320, pattern=ADDRESS)
     phone: str | None = Field(default=None, max_length=50)
     title: str | None = Field(default=None, max_length=300)
     role: Role | None = None
@@ -140,12 +141,15 @@ async def list_contacts(tx: Tx, caller: Caller, filter: ContactFilter) -> Doc[Co
         f"""
         SELECT json_build_object('contacts', coalesce(json_agg(x), '[]'))::text
           FROM (SELECT {CONTACT}
-                  FROM contacts t JOIN companies c ON c.id = t.company_id
-                 WHERE t.deleted_at IS NULL
-                   AND (%(company_id)s::uuid IS NULL OR t.company_id = %(company_id)s)
-                   AND (%(search)s::text IS NULL OR lower(t.name) LIKE %(search)s OR t.email LIKE %(search)s)
-                 ORDER BY lower(t.name), t.id
-                 LIMIT %(limit)s OFFSET %(offset)s) x
+                  FROM (SELECT t.id FROM contacts t
+                         WHERE t.deleted_at IS NULL
+                           AND (%(company_id)s::uuid IS NULL OR t.company_id = %(company_id)s)
+                           AND (%(search)s::text IS NULL OR lower(t.name) LIKE %(search)s OR t.email LIKE %(search)s)
+                         ORDER BY lower(t.name), t.id
+                         LIMIT %(limit)s OFFSET %(offset)s) page
+                  JOIN contacts t ON t.id = page.id
+                  JOIN companies c ON c.id = t.company_id
+                 ORDER BY lower(t.name), t.id) x
         """,
         company_id=filter.company_id,
         search=f"%{escape_like(filter.search.lower())}%" if filter.search else None,

@@ -7,14 +7,22 @@ from uuid import UUID
 from memory.callers import Caller
 from memory.db import Tx
 from memory.rows import Money, Row
+from tools import activities, deals
 
 STAGES = ("new_lead", "qualifying", "discovery", "demo", "data_review", "trial", "negotiation")
 LARGEST_SCAN = 1000
+# Whether the caller may read the message or meeting from which an item `i` was learned; what nobody said is everybody's.
+SOURCE_READABLE: LiteralString = """
+    (%(scope)s::uuid IS NULL OR i.source_type IN ('note', 'research', 'manual')
+     OR EXISTS (SELECT 1 FROM communications o WHERE o.id = i.source_id AND o.user_id = %(scope)s)
+     OR EXISTS (SELECT 1 FROM meeting_transcriptions o WHERE o.id = i.source_id AND o.user_id = %(scope)s))
+"""
 
-FACTS: LiteralString = """
+# What is counted is everybody's; a quote is only for whoever may read the message that it stands in.
+FACTS: LiteralString = f"""
     SELECT d.id AS deal_id, d.name, d.company_id, d.owner_id, d.stage, d.estimated_value, d.health_score, d.health_trend,
            d.created_at, d.stage_entered_at, c.segment, people.*, touches.*, feelings.*, mentions.*
-      FROM deals d
+      FROM judged d
       JOIN companies c ON c.id = d.company_id
       CROSS JOIN LATERAL (
           SELECT count(*) AS contacts, count(*) FILTER (WHERE t.role = 'decision_maker') AS decision_makers,
@@ -37,7 +45,7 @@ FACTS: LiteralString = """
                   SELECT a.occurred_at, CASE WHEN a.type LIKE 'call%%' THEN 'call' WHEN a.type IN ('meeting_held', 'calendar_event')
                                              THEN 'meeting' ELSE a.type END, a.type = 'call_received'
                     FROM activities a
-                   WHERE a.deal_id = d.id AND a.match_status <> 'excluded' AND a.occurred_at <= %(now)s
+                   WHERE a.deal_id = d.id AND a.match_status <> 'excluded' AND a.occurred_at <= %(now)s AND {activities.NOT_A_COPY}
                      AND a.type IN ('call_made', 'call_received', 'meeting_held', 'calendar_event', 'proposal_sent')) e) touches
       CROSS JOIN LATERAL (
           SELECT count(*) AS read, count(*) FILTER (WHERE f.sentiment IN ('positive', 'excited')) AS positive,
@@ -49,7 +57,7 @@ FACTS: LiteralString = """
                    ORDER BY m.occurred_at DESC LIMIT 15) f) feelings
       CROSS JOIN LATERAL (
           SELECT coalesce(json_agg(json_build_object('signal', i.detail ->> 'signal', 'kind', i.kind, 'text', i.text, 'quote', i.quote,
-                                                     'source_id', i.source_id, 'confidence', i.confidence)
+                                                     'source_id', i.source_id, 'confidence', i.confidence, 'readable', {SOURCE_READABLE})
                                    ORDER BY i.occurred_at DESC), '[]')::jsonb AS learned
             FROM relationship_items i
            WHERE i.company_id = d.company_id AND i.status = 'active' AND i.confidence >= 0.70
@@ -58,7 +66,7 @@ FACTS: LiteralString = """
 
 
 class Learned(Row):
-    """Something that a message or meeting has said, with where it stands."""
+    """Something that a message or meeting has said, with where it stands, and whether the caller may read it there."""
 
     signal: str | None
     kind: str
@@ -66,6 +74,7 @@ class Learned(Row):
     quote: str | None
     source_id: UUID | None
     confidence: float
+    readable: bool
 
 
 class DealFacts(Row):
@@ -124,17 +133,18 @@ async def list_facts(
     if deal_id:
         return await tx.many(
             DealFacts,
-            f"{FACTS} WHERE d.id = %(deal_id)s AND deal_visible(d, %(scope)s::uuid)",
+            f"WITH judged AS (SELECT * FROM deals d WHERE d.id = %(deal_id)s AND {deals.VISIBLE}) {FACTS}",
             deal_id=deal_id,
             scope=caller.scope,
         )
     return await tx.many(
         DealFacts,
         f"""
-        {FACTS}
-         WHERE d.stage NOT LIKE 'closed%%' AND (%(company_id)s::uuid IS NULL OR d.company_id = %(company_id)s)
-           AND deal_visible(d, %(scope)s::uuid)
-         ORDER BY d.updated_at DESC LIMIT %(most)s
+        WITH judged AS MATERIALIZED (
+            SELECT * FROM deals d
+             WHERE d.stage NOT LIKE 'closed%%' AND (%(company_id)s::uuid IS NULL OR d.company_id = %(company_id)s) AND {deals.VISIBLE}
+             ORDER BY d.updated_at DESC, d.id LIMIT %(most)s)
+        {FACTS} ORDER BY d.updated_at DESC, d.id
         """,
         company_id=company_id,
         scope=caller.scope,

@@ -23,6 +23,12 @@ DealType = Literal["new_business", "upsell", "cross_sell", "expansion", "renewal
 DEAL = """
     d.id, d.name, d.stage, d.estimated_value, d.expected_close_date, json_build_object('id', c.id, 'name', c.name) AS company
 """
+# Who may see a deal `d`: its owner and its collaborators. A null scope sees everything. Postgres would call a function of
+# this for every row, where it looks collaborators up once.
+VISIBLE = """
+    (%(scope)s::uuid IS NULL OR d.owner_id = %(scope)s
+     OR d.id IN (SELECT w.deal_id FROM deal_collaborators w WHERE w.user_id = %(scope)s))
+"""
 
 
 class DealNotFound(NotFound):
@@ -96,7 +102,7 @@ async def list_deals(tx: Tx, caller: Caller, filter: DealFilter) -> Doc[DealsOut
                  WHERE CASE WHEN %(stage)s::text IS NULL THEN d.stage NOT LIKE 'closed%%' ELSE d.stage = %(stage)s END
                    AND (%(company_id)s::uuid IS NULL OR d.company_id = %(company_id)s)
                    AND (%(search)s::text IS NULL OR lower(d.name) LIKE %(search)s OR lower(c.name) LIKE %(search)s)
-                   AND deal_visible(d, %(scope)s::uuid)
+                   AND {VISIBLE}
                  ORDER BY d.updated_at DESC, d.id
                  LIMIT %(limit)s OFFSET %(offset)s) x
         """,
@@ -120,7 +126,7 @@ async def get_deal(tx: Tx, caller: Caller, deal_id: UUID) -> DealRow:
         f"""
         SELECT {DEAL}
           FROM deals d JOIN companies c ON c.id = d.company_id
-         WHERE d.id = %(deal_id)s AND deal_visible(d, %(scope)s::uuid)
+         WHERE d.id = %(deal_id)s AND {VISIBLE}
         """,
         missing=DealNotFound(deal_id=deal_id),
         deal_id=deal_id,

@@ -10,7 +10,7 @@ from memory.callers import Caller
 from memory.db import Json, Tx
 from memory.errors import Conflict, Invalid, NotFound
 from memory.rows import Doc, In, Row
-from tools import deal_facts, health
+from tools import deal_facts, deals, health
 from tools.deal_facts import DealFacts
 
 Severity = Literal["low", "medium", "high", "critical"]
@@ -56,15 +56,24 @@ TYPE_OF_LEARNED: dict[str, SignalType] = {
     "timeline_urgent": "decision_timeline",
     "decision_timeline": "decision_timeline",
 }
-SIGNAL = """
-    s.id, s.signal_type AS type, s.severity, s.category, s.title, s.description, s.deal_id AS "dealId", d.name AS "dealName",
-    s.company_id AS "companyId", c.name AS "companyName", s.contact_id AS "contactId", s.suggested_action AS "suggestedAction",
-    s.evidence AS metadata, s.created_at AS "detectedAt", s.status, s.action_taken AS "actionTaken",
-    s.dismissed_reason AS "dismissedReason"
+# A signal may tell of a message: only whoever may read the message reads its words here.
+READABLE = """
+    (%(scope)s::uuid IS NULL OR s.source = 'manual' OR NOT s.evidence ? 'quote'
+     OR EXISTS (SELECT 1 FROM communications o WHERE o.id = (s.evidence ->> 'source_id')::uuid AND o.user_id = %(scope)s)
+     OR EXISTS (SELECT 1 FROM meeting_transcriptions o WHERE o.id = (s.evidence ->> 'source_id')::uuid AND o.user_id = %(scope)s))
 """
-JOINED = "ai_signals s LEFT JOIN deals d ON d.id = s.deal_id LEFT JOIN companies c ON c.id = coalesce(s.company_id, d.company_id)"
-VISIBLE = """
-    (%(scope)s::uuid IS NULL OR CASE WHEN d.id IS NOT NULL THEN deal_visible(d, %(scope)s::uuid)
+SIGNAL = f"""
+    s.id, s.signal_type AS type, s.severity, s.category, s.title,
+    CASE WHEN {READABLE} THEN s.description END AS description, s.deal_id AS "dealId", d.name AS "dealName",
+    s.company_id AS "companyId", c.name AS "companyName", s.contact_id AS "contactId", s.suggested_action AS "suggestedAction",
+    CASE WHEN {READABLE} THEN s.evidence ELSE s.evidence - '{{quote,source_id}}'::text[] END AS metadata,
+    s.created_at AS "detectedAt", s.status, s.action_taken AS "actionTaken", s.dismissed_reason AS "dismissedReason"
+"""
+# Written as the index has it.
+GRAVITY = "array_position(ARRAY['critical', 'high', 'medium', 'low'], s.severity)"
+JOINED = "ai_signals s LEFT JOIN deals d ON d.id = s.deal_id LEFT JOIN companies c ON c.id = s.company_id"
+VISIBLE = f"""
+    (%(scope)s::uuid IS NULL OR CASE WHEN d.id IS NOT NULL THEN {deals.VISIBLE}
                                      ELSE s.user_id IS NULL OR s.user_id = %(scope)s END)
 """
 
@@ -82,7 +91,7 @@ class SignalClosed(Conflict):
 
 
 class SubjectUnknown(Invalid):
-    """The deal, company or contact of the signal does not exist."""
+    """The deal, company or contact of the signal does not exist, or the deal is another company's."""
 
 
 class SignalFilter(In):
@@ -192,6 +201,14 @@ class Found(Row):
     suggested_action: str
     source: Literal["email", "time_based", "activity", "health_check"]
     evidence: dict[str, Any]
+    readable: bool = True
+
+    def shown(self) -> dict[str, Any]:
+        """Return the signal as the caller may read it: without the words of a message that is somebody else's."""
+        told = self.model_dump(mode="json", exclude={"readable"})
+        if self.readable:
+            return told
+        return told | {"description": None, "evidence": {"confidence": self.evidence["confidence"]}}
 
 
 def detect(facts: DealFacts, now: datetime) -> list[Found]:
@@ -305,7 +322,7 @@ def _learned(facts: DealFacts) -> list[Found]:
             kind,
             _found(
                 facts, kind, "medium", category, title=title, description=item.text, suggested_action=action, source="email",
-                evidence={"quote": item.quote, "source_id": str(item.source_id), "confidence": item.confidence},
+                evidence={"quote": item.quote, "source_id": item.source_id, "confidence": item.confidence}, readable=item.readable,
             ),
         )  # fmt: skip
     return list(found.values())
@@ -318,15 +335,18 @@ async def list_signals(tx: Tx, caller: Caller, filter: SignalFilter) -> Doc[Sign
         f"""
         SELECT json_build_object('signals', coalesce(json_agg(x), '[]'), 'count', count(*))::text
           FROM (SELECT {SIGNAL}
-                  FROM {JOINED}
-                 WHERE s.status = %(status)s AND (s.expires_at IS NULL OR s.expires_at > %(now)s)
-                   AND (%(dealId)s::uuid IS NULL OR s.deal_id = %(dealId)s)
-                   AND (%(companyId)s::uuid IS NULL OR coalesce(s.company_id, d.company_id) = %(companyId)s)
-                   AND (%(category)s::text IS NULL OR s.category = %(category)s)
-                   AND (%(severity)s::text IS NULL OR s.severity = %(severity)s)
-                   AND {VISIBLE}
-                 ORDER BY array_position(ARRAY['critical', 'high', 'medium', 'low'], s.severity), s.created_at DESC, s.id
-                 LIMIT %(limit)s OFFSET %(offset)s) x
+                  FROM (SELECT s.* FROM ai_signals s LEFT JOIN deals d ON d.id = s.deal_id
+                         WHERE s.status = %(status)s AND (s.expires_at IS NULL OR s.expires_at > %(now)s)
+                           AND (%(dealId)s::uuid IS NULL OR s.deal_id = %(dealId)s)
+                           AND (%(companyId)s::uuid IS NULL OR s.company_id = %(companyId)s)
+                           AND (%(category)s::text IS NULL OR s.category = %(category)s)
+                           AND (%(severity)s::text IS NULL OR s.severity = %(severity)s)
+                           AND {VISIBLE}
+                         ORDER BY {GRAVITY}, s.created_at DESC, s.id
+                         LIMIT %(limit)s OFFSET %(offset)s) s
+                  LEFT JOIN deals d ON d.id = s.deal_id
+                  LEFT JOIN companies c ON c.id = s.company_id
+                 ORDER BY {GRAVITY}, s.created_at DESC, s.id) x
         """,
         **filter.model_dump(),
         scope=caller.scope,
@@ -360,7 +380,8 @@ async def create_signal(tx: Tx, caller: Caller, body: CreateSignalIn) -> SignalO
         """
         INSERT INTO ai_signals (deal_id, company_id, contact_id, user_id, signal_type, severity, category, title, description, source,
                                 suggested_action, created_at)
-        VALUES (%(dealId)s, %(companyId)s, %(contactId)s, %(user_id)s, %(signal_type)s, %(severity)s, %(category)s, %(title)s,
+        VALUES (%(dealId)s, coalesce(%(companyId)s, (SELECT company_id FROM deals WHERE id = %(dealId)s),
+                (SELECT company_id FROM contacts WHERE id = %(contactId)s)), %(contactId)s, %(user_id)s, %(signal_type)s, %(severity)s, %(category)s, %(title)s,
                 %(description)s, 'manual', %(suggestedAction)s, %(now)s)
         ON CONFLICT (deal_id, signal_type) WHERE status IN ('active', 'acknowledged') AND deal_id IS NOT NULL DO NOTHING
         RETURNING id
@@ -384,7 +405,7 @@ async def detect_signals(tx: Tx, caller: Caller, *, deal_id: UUID | None, save: 
         raise health.NoOpenDeals
     found = [signal for facts in scanned for signal in detect(facts, tx.now)]
     saved = await _save(tx, found, [facts.deal_id for facts in scanned]) if save else 0
-    return DetectedOut(signals=[signal.model_dump(mode="json") for signal in found], count=len(found), saved=saved)
+    return DetectedOut(signals=[signal.shown() for signal in found], count=len(found), saved=saved)
 
 
 async def _save(tx: Tx, found: list[Found], scanned: list[UUID]) -> int:
@@ -462,8 +483,10 @@ async def dismiss_signal(tx: Tx, caller: Caller, signal_id: UUID) -> None:
 async def _check_subjects(tx: Tx, caller: Caller, body: CreateSignalIn) -> None:
     stands = await tx.one(
         bool,
-        """
-        SELECT (%(dealId)s::uuid IS NULL OR EXISTS (SELECT 1 FROM deals d WHERE d.id = %(dealId)s AND deal_visible(d, %(scope)s::uuid)))
+        f"""
+        SELECT (%(dealId)s::uuid IS NULL
+                OR EXISTS (SELECT 1 FROM deals d WHERE d.id = %(dealId)s AND {deals.VISIBLE}
+                              AND (%(companyId)s::uuid IS NULL OR d.company_id = %(companyId)s)))
            AND (%(companyId)s::uuid IS NULL OR EXISTS (SELECT 1 FROM companies WHERE id = %(companyId)s AND deleted_at IS NULL))
            AND (%(contactId)s::uuid IS NULL OR EXISTS (SELECT 1 FROM contacts WHERE id = %(contactId)s AND deleted_at IS NULL))
         """,

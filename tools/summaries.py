@@ -15,7 +15,7 @@ from memory.callers import Caller
 from memory.db import Json, Tx
 from memory.errors import NotFound
 from memory.rows import In, Row
-from tools import knowledge
+from tools import deals, knowledge
 from tools.summary_context import EntityType, get_company_of
 
 SummaryType = Literal["deal_overview", "company_overview", "contact_overview"]
@@ -169,12 +169,14 @@ async def get_summary(tx: Tx, caller: Caller, type: EntityType, subject_id: UUID
 
 async def list_summaries(tx: Tx, caller: Caller, filter: SummaryFilter) -> SummariesOut:
     """Return a page of the caller's summaries, newest first."""
-    where = """
+    where = f"""
         s.audience_id IS NOT DISTINCT FROM %(audience)s AND (%(summary_type)s::text IS NULL OR s.summary_type = %(summary_type)s)
         AND (%(stale)s::bool IS NULL OR s.stale = %(stale)s)
+        AND (s.deal_id IS NULL OR EXISTS (SELECT 1 FROM deals d WHERE d.id = s.deal_id AND {deals.VISIBLE}))
     """
     params: dict[str, Any] = {
         "audience": caller.scope,
+        "scope": caller.scope,
         "summary_type": TYPE_OF[filter.type] if filter.type else None,
         "stale": filter.stale,
     }

@@ -9,6 +9,7 @@ from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import NotFound
 from memory.rows import Row
+from tools import activities, deals
 
 EntityType = Literal["deal", "company", "contact"]
 
@@ -120,11 +121,16 @@ class SummaryContext(Row):
         return sha256(self.model_dump_json().encode()).hexdigest()
 
 
-# Of which communications, activities and notes a subject's summary is made.
+# Of which communications and activities a subject's summary is made.
 _ABOUT: dict[EntityType, LiteralString] = {
     "deal": "(x.deal_id = %(subject_id)s OR (x.deal_id IS NULL AND x.company_id = %(company_id)s))",
     "company": "x.company_id = %(company_id)s",
     "contact": "x.contact_id = %(subject_id)s",
+}
+_ABOUT_ACTIVITY: dict[EntityType, LiteralString] = {
+    "deal": "(a.deal_id = %(subject_id)s OR (a.deal_id IS NULL AND a.company_id = %(company_id)s))",
+    "company": "a.company_id = %(company_id)s",
+    "contact": "a.contact_id = %(subject_id)s",
 }
 
 
@@ -160,7 +166,7 @@ async def get_company_of(tx: Tx, caller: Caller, type: EntityType, subject_id: U
     Raises `SubjectNotFound`, also for a deal that the caller may not see.
     """
     statements: dict[EntityType, LiteralString] = {
-        "deal": "SELECT d.company_id FROM deals d WHERE d.id = %(subject_id)s AND deal_visible(d, %(scope)s::uuid)",
+        "deal": f"SELECT d.company_id FROM deals d WHERE d.id = %(subject_id)s AND {deals.VISIBLE}",
         "company": "SELECT id FROM companies WHERE id = %(subject_id)s AND deleted_at IS NULL",
         "contact": "SELECT company_id FROM contacts WHERE id = %(subject_id)s AND deleted_at IS NULL",
     }
@@ -169,7 +175,7 @@ async def get_company_of(tx: Tx, caller: Caller, type: EntityType, subject_id: U
 
 
 async def _load_sources(tx: Tx, type: EntityType, params: dict[str, Any]) -> list[OfferedSource]:
-    about = _ABOUT[type]
+    about, about_activity = _ABOUT[type], _ABOUT_ACTIVITY[type]
     return await tx.many(
         OfferedSource,
         f"""
@@ -180,13 +186,12 @@ async def _load_sources(tx: Tx, type: EntityType, params: dict[str, Any]) -> lis
             AND x.occurred_at <= %(now)s AND (%(scope)s::uuid IS NULL OR x.user_id = %(scope)s)
           ORDER BY x.occurred_at DESC, x.id LIMIT 20)
         UNION ALL
-        (SELECT 'activity', x.id, x.occurred_at, NULL, u.name, x.subject, left(concat_ws(': ', x.subject, x.body), 600), x.sentiment, NULL
-           FROM activities x LEFT JOIN users u ON u.id = x.user_id
-          WHERE {about} AND x.match_status <> 'excluded' AND x.occurred_at <= %(now)s AND coalesce(x.body, x.subject, '') <> ''
-            AND x.type NOT IN ('email_sent', 'email_received')
-            AND (%(scope)s::uuid IS NULL OR x.user_id = %(scope)s
-                 OR EXISTS (SELECT 1 FROM deals d WHERE d.id = x.deal_id AND deal_visible(d, %(scope)s::uuid)))
-          ORDER BY x.occurred_at DESC, x.id LIMIT 15)
+        (SELECT 'activity', a.id, a.occurred_at, NULL, u.name, a.subject, left(concat_ws(': ', a.subject, a.body), 600), a.sentiment, NULL
+           FROM activities a LEFT JOIN users u ON u.id = a.user_id
+          WHERE {about_activity} AND a.match_status <> 'excluded' AND a.occurred_at <= %(now)s AND coalesce(a.body, a.subject, '') <> ''
+            AND a.type NOT IN ('email_sent', 'email_received')
+            AND {activities.NOT_A_COPY} AND {activities.VISIBLE}
+          ORDER BY a.occurred_at DESC, a.id LIMIT 15)
         UNION ALL
         (SELECT 'note', x.id, x.added_at, NULL, u.name, x.context_type, left(x.note, 600), NULL, NULL
            FROM relationship_notes x LEFT JOIN users u ON u.id = x.added_by
@@ -227,11 +232,11 @@ async def _load_company(tx: Tx, params: dict[str, Any]) -> CompanyInContext:
 async def _load_deals(tx: Tx, params: dict[str, Any]) -> list[DealInContext]:
     return await tx.many(
         DealInContext,
-        """
+        f"""
         SELECT d.id, d.name, d.stage, d.estimated_value, d.health_score, d.health_trend, d.stage_entered_at, d.created_at,
                d.expected_close_date::text, u.name AS owner_name, d.closed_at
           FROM deals d LEFT JOIN users u ON u.id = d.owner_id
-         WHERE d.company_id = %(company_id)s AND (%(type)s <> 'deal' OR d.id = %(subject_id)s) AND deal_visible(d, %(scope)s::uuid)
+         WHERE d.company_id = %(company_id)s AND (%(type)s <> 'deal' OR d.id = %(subject_id)s) AND {deals.VISIBLE}
          ORDER BY d.stage LIKE 'closed%%', d.updated_at DESC, d.id LIMIT 20
         """,
         **params,

@@ -6,7 +6,7 @@ from uuid import UUID
 from memory.callers import Caller
 from memory.db import Tx
 from memory.rows import Row
-from tools import tasks
+from tools import deals, tasks
 from tools.activities import VISIBLE as ACTIVITY_VISIBLE
 from tools.tasks import TaskRow
 
@@ -45,7 +45,9 @@ async def load_task_context(tx: Tx, caller: Caller, task_id: UUID) -> TaskContex
     """
     task = await tasks.get_task(tx, caller, task_id)
     params: dict[str, Any] = {"company_id": task.company_id, "deal_id": task.deal_id, "scope": caller.scope}
-    deal = await tx.maybe(TaskDeal, "SELECT id, name, stage FROM deals WHERE id = %(deal_id)s", **params)
+    deal = await tx.maybe(
+        TaskDeal, f"SELECT d.id, d.name, d.stage FROM deals d WHERE d.id = %(deal_id)s AND {deals.VISIBLE}", **params
+    )
     people = await tx.many(
         TaskContact,
         """

@@ -10,7 +10,7 @@ from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import Conflict, Forbidden, Invalid, NotFound
 from memory.rows import Doc, In, Row
-from tools import activities
+from tools import activities, deals
 
 Type = Literal["follow_up", "call", "email", "meeting", "review", "custom"]
 Priority = Literal["high", "medium", "low"]
@@ -331,7 +331,7 @@ async def _check_subjects(tx: Tx, caller: Caller, body: CreateTaskIn) -> UUID | 
     if body.deal_id:
         of_deal = await tx.one(
             UUID,
-            "SELECT d.company_id FROM deals d WHERE d.id = %(deal_id)s AND deal_visible(d, %(scope)s::uuid)",
+            f"SELECT d.company_id FROM deals d WHERE d.id = %(deal_id)s AND {deals.VISIBLE}",
             missing=SubjectUnknown(what="Deal", subject_id=body.deal_id),
             deal_id=body.deal_id,
             scope=caller.scope,

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from memory.callers import Caller
 from memory.db import Tx
@@ -31,7 +31,7 @@ class ExtractedContact(In):
     """A person whom the transcript names."""
 
     name: str = Field(min_length=1, max_length=300)
-    email: str | None = Field(default=None, max_length=320)
+    email: str | None = Field(default=None, max_length=320, pattern=contacts.ADDRESS)
     title: str | None = Field(default=None, max_length=300)
 
 
@@ -39,7 +39,7 @@ class ExtractedData(In):
     """What the transcript says of an account that is not known yet."""
 
     companyName: str = Field(min_length=1, max_length=300)
-    domain: str | None = None
+    domain: str | None = Field(default=None, max_length=253)
     contacts: list[ExtractedContact] = Field(default=[], max_length=50)
     dealName: str | None = Field(default=None, max_length=300)
     estimatedValue: Decimal | None = Field(default=None, ge=0, max_digits=12, decimal_places=2)
@@ -185,7 +185,10 @@ def _stored(transcript: _Transcript) -> ExtractedData:
     stored = (transcript.analysis or {}).get("extractedData")
     if not isinstance(stored, dict):
         raise NothingExtracted
-    return ExtractedData.model_validate(stored)
+    try:
+        return ExtractedData.model_validate(stored)
+    except ValidationError as mistake:
+        raise NothingExtracted from mistake
 
 
 async def _open_deal(

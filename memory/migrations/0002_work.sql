@@ -58,12 +58,6 @@ CREATE TABLE deal_collaborators (
 );
 CREATE INDEX deal_collaborators_user ON deal_collaborators (user_id);
 
--- Whether a person may see a deal: its owner and its collaborators; managers pass a null scope.
-CREATE FUNCTION deal_visible(deal deals, scope uuid) RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT scope IS NULL OR deal.owner_id = scope
-        OR EXISTS (SELECT 1 FROM deal_collaborators c WHERE c.deal_id = deal.id AND c.user_id = scope)
-$$;
-
 CREATE TABLE activities (
     id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     company_id          uuid REFERENCES companies ON DELETE SET NULL,

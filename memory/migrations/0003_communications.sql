@@ -107,17 +107,24 @@ CREATE TABLE communications (
     UNIQUE (user_id, provider, external_id)
 );
 CREATE UNIQUE INDEX communications_source ON communications (user_id, source_table, source_id) WHERE source_id IS NOT NULL;
-CREATE INDEX communications_occurred ON communications (occurred_at DESC, id) WHERE excluded_at IS NULL;
+CREATE INDEX communications_occurred ON communications (occurred_at DESC, id) INCLUDE (channel, direction, is_ai_generated)
+    WHERE excluded_at IS NULL;
 CREATE INDEX communications_company ON communications (company_id, occurred_at DESC);
 CREATE INDEX communications_contact ON communications (contact_id, occurred_at DESC);
 CREATE INDEX communications_deal ON communications (deal_id, occurred_at DESC);
 CREATE INDEX communications_product ON communications (company_product_id);
-CREATE INDEX communications_user ON communications (user_id, occurred_at DESC);
+CREATE INDEX communications_user ON communications (user_id, occurred_at DESC, id) INCLUDE (channel, direction, is_ai_generated)
+    WHERE excluded_at IS NULL;
 CREATE INDEX communications_thread ON communications (user_id, thread_id, occurred_at);
 CREATE INDEX communications_message ON communications (user_id, internet_message_id);
 CREATE INDEX communications_sender ON communications (sender_email, occurred_at DESC);
 CREATE INDEX communications_unlinked ON communications (occurred_at DESC, id) WHERE company_id IS NULL AND excluded_at IS NULL AND noise_type IS NULL;
-CREATE INDEX communications_due ON communications (user_id, response_due_by) WHERE awaiting_our_response AND excluded_at IS NULL;
+CREATE INDEX communications_due ON communications (response_due_by, id, user_id) WHERE awaiting_our_response AND excluded_at IS NULL;
+-- Holds all that conversations are grouped and counted by.
+CREATE INDEX communications_conversations ON communications (user_id, company_id, sender_email, occurred_at)
+    INCLUDE (channel, is_ai_generated, awaiting_our_response) WHERE excluded_at IS NULL AND noise_type IS NULL;
+CREATE INDEX communications_excluded ON communications (id) WHERE excluded_at IS NOT NULL;
+CREATE INDEX communications_stranger ON communications (sender_domain) WHERE company_id IS NULL;
 CREATE INDEX communications_analysis ON communications (occurred_at DESC) WHERE analysis_status = 'pending';
 CREATE INDEX communications_claimed ON communications (analysis_claimed_at) WHERE analysis_status = 'processing';
 CREATE INDEX communications_search ON communications USING gin (search);
@@ -245,6 +252,7 @@ CREATE TABLE promises (
     UNIQUE (source_communication_id, direction, text_hash)
 );
 CREATE INDEX promises_owner ON promises (owner_user_id, status, due_by);
+CREATE INDEX promises_due ON promises (status, due_by, promised_at DESC, id);
 CREATE INDEX promises_company ON promises (company_id, status, due_by);
 CREATE INDEX promises_contact ON promises (contact_id);
 CREATE INDEX promises_transcription ON promises (source_transcription_id);

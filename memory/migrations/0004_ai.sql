@@ -206,7 +206,8 @@ CREATE TABLE ai_signals (
     updated_at        timestamptz NOT NULL DEFAULT now()
 );
 CREATE UNIQUE INDEX ai_signals_open_deal ON ai_signals (deal_id, signal_type) WHERE status IN ('active', 'acknowledged') AND deal_id IS NOT NULL;
-CREATE INDEX ai_signals_status ON ai_signals (status, created_at DESC);
+CREATE INDEX ai_signals_gravity ON ai_signals
+    (status, array_position(ARRAY['critical', 'high', 'medium', 'low'], severity), created_at DESC, id);
 CREATE INDEX ai_signals_company ON ai_signals (company_id, status);
 CREATE INDEX ai_signals_contact ON ai_signals (contact_id);
 CREATE TRIGGER ai_signals_touch BEFORE UPDATE ON ai_signals FOR EACH ROW EXECUTE FUNCTION touch_updated_at();

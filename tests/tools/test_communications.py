@@ -194,7 +194,7 @@ class TestCreateLead:
     async def test_creates_company_and_contact_and_takes_the_senders_other_mail_along(self, tx: Tx, given: Any) -> None:
         me = await given.user()
         mail = await given.communication(user=me, sender_email="bo.li@newco.example", sender_name="Bo Li")
-        other = await given.communication(user=await given.user(), sender_email="bo.li@newco.example")
+        other = await given.communication(user=me, sender_email="bo.li@newco.example")
         lead = await linking.create_lead(tx, me, mail.id, CreateLeadIn())
         assert (lead.action, lead.company.name, lead.contact.name, lead.additional_linked) == (
             "created",

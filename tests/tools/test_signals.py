@@ -138,10 +138,11 @@ class TestDetectSignals:
     async def test_says_what_a_message_said(self, tx: Tx, given: Any) -> None:
         me = await given.user()
         deal = await given.deal(owner=me)
+        mail = await given.communication(user=me, deal=deal)
         await given.row(
             "relationship_items", company_id=deal.company_id, kind="buying_signal", text="Budget is approved",
             detail=signals.Json({"signal": "budget_confirmed"}), quote="the budget is approved", confidence=0.9, source_type="email",
-            occurred_at=tx.now, text_hash="h",
+            source_id=mail.id, occurred_at=tx.now, text_hash="h",
         )  # fmt: skip
         found = await signals.detect_signals(tx, me, deal_id=deal.id, save=False)
         budget = [signal for signal in found.signals if signal["signal_type"] == "budget_confirmed"]

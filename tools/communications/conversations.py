@@ -114,10 +114,11 @@ async def get_conversation_stats(tx: Tx, caller: Caller) -> ConversationStats:
     return await tx.one(
         ConversationStats,
         f"""
-        SELECT count(DISTINCT m.company_id) AS linked,
-               count(DISTINCT m.sender_email) FILTER (WHERE m.company_id IS NULL) AS unlinked
-          FROM communications m
-         WHERE m.excluded_at IS NULL AND m.noise_type IS NULL AND {VISIBLE}
+        SELECT count(*) FILTER (WHERE g.company_id IS NOT NULL) AS linked,
+               count(*) FILTER (WHERE g.sender_email IS NOT NULL) AS unlinked
+          FROM (SELECT DISTINCT m.company_id, CASE WHEN m.company_id IS NULL THEN m.sender_email END AS sender_email
+                  FROM communications m
+                 WHERE m.excluded_at IS NULL AND m.noise_type IS NULL AND {VISIBLE}) g
         """,
         scope=caller.scope,
     )

@@ -13,6 +13,8 @@ from tools import companies, knowledge, names, workspace
 from tools.communications.notes import record_note
 from tools.communications.rows import Named, Subject, get_subject
 
+WITH_COMMUNICATION = "excluded with its communication"
+
 
 class ContactOfOtherCompany(Invalid):
     """The contact does not belong to this company."""
@@ -60,7 +62,7 @@ class CreateLeadIn(In):
 
 
 class LeadOut(Row):
-    """What was created, or found and linked; `additional_linked` counts other messages of the same sender."""
+    """What was created, or found and linked; `additional_linked` counts your other messages of the same sender."""
 
     success: bool = True
     action: Literal["created", "linked_existing", "linked_existing_contact"]
@@ -125,8 +127,10 @@ async def create_lead(tx: Tx, caller: Caller, communication_id: UUID, body: Crea
     """
     Make a company and a contact of an outside address, or link to those that exist, and take its other messages along.
 
+    Two such leads wait for each other before they hold any message, for each takes messages that the other may hold.
     Raises `CommunicationNotFound`, `LinkedAlready`, `NotAnOutsideAddress`, `CompanyNameNeeded`, `CompanyExists`.
     """
+    await tx.lock("companies", "identity")
     subject = await get_subject(tx, caller, communication_id, lock=True)
     if subject.company_id:
         raise LinkedAlready
@@ -137,7 +141,7 @@ async def create_lead(tx: Tx, caller: Caller, communication_id: UUID, body: Crea
     else:
         action, found = await _make_lead(tx, caller, subject, email, body)
     await _link(tx, caller, subject, found.company_id, found.contact_id)
-    others = await _link_sender(tx, subject, email, found)
+    others = await _link_sender(tx, caller, subject, email, found)
     await record_note(
         tx, caller, communication_id, content=f"Linked to {found.company_name}.", action_type="assigned_company"
     )
@@ -168,6 +172,15 @@ async def exclude(tx: Tx, caller: Caller, communication_id: UUID, body: ExcludeI
         user_id=caller.user_id,
         reason=body.reason,
     )
+    await tx.run(
+        """
+        UPDATE activities SET match_status = 'excluded', excluded_at = %(now)s, excluded_by = %(user_id)s, exclude_reason = %(reason)s
+         WHERE external_id = 'communication:' || %(communication_id)s::text AND match_status <> 'excluded'
+        """,
+        communication_id=communication_id,
+        user_id=caller.user_id,
+        reason=WITH_COMMUNICATION,
+    )
     await knowledge.forget_source(tx, "communication", communication_id)
     return ExcludedOut(excluded=True)
 
@@ -187,6 +200,14 @@ async def restore(tx: Tx, caller: Caller, communication_id: UUID) -> ExcludedOut
          WHERE id = %(communication_id)s AND excluded_at IS NOT NULL
         """,
         communication_id=communication_id,
+    )
+    await tx.run(
+        """
+        UPDATE activities SET match_status = 'matched', excluded_at = NULL, excluded_by = NULL, exclude_reason = NULL
+         WHERE external_id = 'communication:' || %(communication_id)s::text AND match_status = 'excluded' AND exclude_reason = %(reason)s
+        """,
+        communication_id=communication_id,
+        reason=WITH_COMMUNICATION,
     )
     await knowledge.promise_collecting(tx)
     return ExcludedOut(excluded=False)
@@ -298,7 +319,6 @@ async def _make_lead(
     own = await workspace.get_workspace(tx)
     domain = names.domain_of(email)
     generic = domain in own.generic_mail_domains
-    await tx.lock("companies", "identity")
     company = await tx.maybe(
         Named,
         "SELECT id, name FROM companies WHERE domain = %(domain)s AND deleted_at IS NULL ORDER BY created_at LIMIT 1",
@@ -350,18 +370,25 @@ def _name_of(subject: Subject, email: str) -> str:
     return email.split("@", maxsplit=1)[0].replace(".", " ").replace("_", " ").title()
 
 
-async def _link_sender(tx: Tx, subject: Subject, email: str, found: _Found) -> int:
-    """Link every other unlinked message of this sender, in all mailboxes."""
-    return await tx.run(
+async def _link_sender(tx: Tx, caller: Caller, subject: Subject, email: str, found: _Found) -> int:
+    """
+    Link every other unlinked message of this sender, in all mailboxes, and return how many of them the caller may see.
+
+    Whose contact an address is, is everybody's knowledge; how much a colleague has heard from it is not.
+    """
+    linked = await tx.many(
+        UUID,
         """
         UPDATE communications
            SET company_id = %(company_id)s, contact_id = %(contact_id)s, match_status = 'auto', match_confidence = 1.0,
                match_method = 'contact_email', analysis_attempts = 0,
                analysis_status = CASE WHEN analysis_status = 'skipped' THEN 'skipped' ELSE 'pending' END
-         WHERE sender_email = %(email)s AND company_id IS NULL AND id <> %(communication_id)s
+         WHERE sender_email = %(email)s AND company_id IS NULL AND id <> %(communication_id)s AND excluded_at IS NULL
+        RETURNING user_id
         """,
         company_id=found.company_id,
         contact_id=found.contact_id,
         email=email,
         communication_id=subject.id,
     )
+    return sum(caller.scope in (None, user_id) for user_id in linked)

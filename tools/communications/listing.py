@@ -9,11 +9,11 @@ from memory.callers import Caller
 from memory.db import Tx, escape_like
 from memory.errors import NotFound
 from memory.rows import Doc, In, Row
-from tools import names, workspace
+from tools import deals, names, workspace
 from tools.communications.rows import COMMUNICATION, VISIBLE, Channel, CommunicationRow
 
 COUNTED_TO = 10_000
-# The main condition is a statement of its own, so that each gets the plan of its own index.
+# A statement for what is asked and no condition more, so that each gets the plan of its own index.
 BY: dict[str, LiteralString] = {
     "id": "m.id = %(id)s",
     "company_id": "m.company_id = %(company_id)s",
@@ -23,20 +23,11 @@ BY: dict[str, LiteralString] = {
         m.company_id IS NULL
         AND (m.sender_email = %(sender_email)s
              OR (%(business_domain)s::text IS NOT NULL AND m.sender_domain = %(business_domain)s)
-             OR m.full_content ILIKE %(mention)s)
+             OR (m.search @@ plainto_tsquery('english', %(sender_email)s) AND m.full_content ILIKE %(mention)s))
     """,
-    "awaiting_response": "m.awaiting_our_response",
-    "": "true",
+    "channel": "m.channel = %(channel)s",
+    "direction": "m.direction = %(direction)s",
 }
-REST = """
-    m.excluded_at IS NULL
-    AND (%(contact_id)s::uuid IS NULL OR m.contact_id = %(contact_id)s)
-    AND (%(deal_id)s::uuid IS NULL OR m.deal_id = %(deal_id)s)
-    AND (%(channel)s::text IS NULL OR m.channel = %(channel)s)
-    AND (%(direction)s::text IS NULL OR m.direction = %(direction)s)
-    AND (%(awaiting_response)s::bool IS NULL OR m.awaiting_our_response = %(awaiting_response)s)
-    AND (NOT %(ai_only)s::bool OR m.is_ai_generated)
-"""
 
 
 class SourceNotFound(NotFound):
@@ -122,28 +113,24 @@ class StatsOut(Row):
 
 async def list_communications(tx: Tx, caller: Caller, filter: CommunicationFilter) -> Doc[CommunicationsOut]:
     """Return a page of visible communications, newest first; excluded ones are hidden."""
-    main = next(
-        (key for key in ("id", "company_id", "sender_email", "contact_id", "deal_id") if getattr(filter, key)), ""
-    )
-    where = BY[main or ("awaiting_response" if filter.awaiting_response else "")]
+    where = _where(filter)
     params = await _params(tx, caller, filter)
-    content: LiteralString = ", m.full_content" if main == "id" else ""
+    content: LiteralString = ", m.full_content" if filter.id else ""
     return await tx.doc(
         CommunicationsOut,
         f"""
         SELECT json_build_object('communications', coalesce(json_agg(x), '[]'), 'total', (
-                   SELECT count(*) FROM (SELECT 1 FROM communications m WHERE {where} AND {REST} AND {VISIBLE} LIMIT %(counted_to)s) n),
+                   SELECT count(*) FROM (SELECT 1 FROM communications m WHERE {where} LIMIT %(counted_to)s) n),
                'limit', %(limit)s::int, 'offset', %(offset)s::int)::text
           FROM (SELECT {COMMUNICATION}{content},
                        CASE WHEN c.id IS NOT NULL THEN json_build_object('id', c.id, 'name', c.name, 'domain', c.domain) END AS company,
                        CASE WHEN t.id IS NOT NULL THEN json_build_object('id', t.id, 'name', t.name, 'email', t.email) END AS contact,
-                       CASE WHEN d.id IS NOT NULL THEN json_build_object('id', d.id, 'name', d.name, 'stage', d.stage,
+                       CASE WHEN d.id IS NOT NULL AND {deals.VISIBLE} THEN json_build_object('id', d.id, 'name', d.name, 'stage', d.stage,
                             'estimated_value', d.estimated_value) END AS deal,
                        (SELECT row_to_json(a) FROM communication_analysis a WHERE a.id = m.current_analysis_id) AS current_analysis
-                  FROM (SELECT * FROM communications m
-                         WHERE {where} AND {REST} AND {VISIBLE}
-                         ORDER BY m.occurred_at DESC, m.id
-                         LIMIT %(limit)s OFFSET %(offset)s) m
+                  FROM (SELECT m.id FROM communications m WHERE {where}
+                         ORDER BY m.occurred_at DESC, m.id LIMIT %(limit)s OFFSET %(offset)s) page
+                  JOIN communications m ON m.id = page.id
                   LEFT JOIN companies c ON c.id = m.company_id
                   LEFT JOIN contacts t ON t.id = m.contact_id
                   LEFT JOIN deals d ON d.id = m.deal_id
@@ -151,6 +138,20 @@ async def list_communications(tx: Tx, caller: Caller, filter: CommunicationFilte
         """,
         **params,
     )
+
+
+def _where(filter: CommunicationFilter) -> LiteralString:
+    """Return the conditions of what the filter asks; of id, company and sender only the first counts."""
+    ignored = {"id": {"company_id", "sender_email"}, "company_id": {"sender_email"}}
+    first = "id" if filter.id else "company_id" if filter.company_id else ""
+    given = {key for key in BY if getattr(filter, key)} - ignored.get(first, set())
+    waits: dict[bool | None, list[LiteralString]] = {
+        None: [], True: ["m.awaiting_our_response"], False: ["NOT m.awaiting_our_response"],
+    }  # fmt: skip
+    made: list[LiteralString] = ["m.is_ai_generated"] if filter.ai_only else []
+    asked: list[LiteralString] = [condition for key, condition in BY.items() if key in given]
+    always: list[LiteralString] = ["m.excluded_at IS NULL", VISIBLE]
+    return " AND ".join(always + asked + waits[filter.awaiting_response] + made)
 
 
 async def _params(tx: Tx, caller: Caller, filter: CommunicationFilter) -> dict[str, Any]:

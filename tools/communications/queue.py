@@ -68,13 +68,14 @@ async def list_response_queue(tx: Tx, caller: Caller) -> ResponseQueueOut:
                CASE WHEN c.id IS NOT NULL THEN json_build_object('id', c.id, 'name', c.name, 'domain', c.domain) END AS company,
                CASE WHEN t.id IS NOT NULL THEN json_build_object('id', t.id, 'name', t.name, 'email', t.email) END AS contact,
                round(extract(epoch FROM %(now)s - m.response_due_by) / 3600, 1)::float AS hours
-          FROM communications m
+          FROM (SELECT * FROM communications m
+                 WHERE m.awaiting_our_response AND m.excluded_at IS NULL AND m.response_due_by IS NOT NULL AND {VISIBLE}
+                 ORDER BY m.response_due_by, m.id
+                 LIMIT %(most)s) m
           LEFT JOIN companies c ON c.id = m.company_id
           LEFT JOIN contacts t ON t.id = m.contact_id
           LEFT JOIN communication_analysis a ON a.id = m.current_analysis_id
-         WHERE m.awaiting_our_response AND m.excluded_at IS NULL AND m.response_due_by IS NOT NULL AND {VISIBLE}
          ORDER BY m.response_due_by, m.id
-         LIMIT %(most)s
         """,
         scope=caller.scope,
         most=QUEUED_AT_MOST,

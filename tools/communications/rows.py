@@ -150,8 +150,9 @@ class Subject(Row):
 
 async def get_subject(tx: Tx, caller: Caller, communication_id: UUID, *, lock: bool = False) -> Subject:
     """
-    Return the communication that an operation is about; `lock` holds it until the commit.
+    Return the communication that an operation is about; `lock` holds it and its thread until the commit.
 
+    What is done about one message is done about its thread, so the thread is locked before any of its messages.
     Raises `CommunicationNotFound`, also when the caller may not see it.
     """
     columns = """
@@ -159,6 +160,12 @@ async def get_subject(tx: Tx, caller: Caller, communication_id: UUID, *, lock: b
         m.thread_id, m.occurred_at, m.awaiting_our_response, m.responded_at, m.excluded_at, m.their_participants
     """
     where = f"FROM communications m WHERE m.id = %(communication_id)s AND {VISIBLE}"
+    if lock:
+        await tx.run(
+            f"SELECT pg_advisory_xact_lock(hashtextextended(m.user_id || m.thread_id, 0)) {where}",
+            communication_id=communication_id,
+            scope=caller.scope,
+        )
     return await tx.one(
         Subject,
         f"SELECT {columns} {where} FOR UPDATE" if lock else f"SELECT {columns} {where}",
