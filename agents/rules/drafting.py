@@ -5,6 +5,7 @@ It knows no answers, so it invents none; a person fills the gaps, and nothing wi
 """
 
 import re
+from datetime import date
 
 from agents.drafting.outputs import REPLY, ReplyInputs, ReplyOutput
 from agents.rules import answers, questions, sentences
@@ -38,7 +39,8 @@ def reply(inputs: ReplyInputs) -> ReplyOutput:
 
 
 def _opening(inputs: ReplyInputs) -> str:
-    thanks = f"Thank you for your message of {inputs.email_date}."
+    written = date.fromisoformat(inputs.email_date)
+    thanks = f"Thank you for your message of {written.day} {written:%B}."
     if "apologise" in inputs.temporal_context:
         return f"{thanks} I am sorry that my answer took so long."
     return f"{thanks} Thank you for your patience." if "patience" in inputs.temporal_context else thanks
