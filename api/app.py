@@ -55,14 +55,7 @@ class Rainmaker(FastAPI):
         self.edge = Edge(self, self.table, mounts, self.metrics, self.access, secure=_secure(settings))
         self._http: Any = self.edge
         if settings.cors_origins:
-            self._http = CORSMiddleware(
-                self._http,
-                allow_origins=settings.cors_origins,
-                allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-                allow_headers=["authorization", "content-type", "idempotency-key", "if-match", "x-request-id"],
-                expose_headers=["x-request-id", "retry-after"],
-                max_age=600,
-            )
+            self._http = _open_to(settings.cors_origins, self.edge)
 
     def _services(self) -> Services:
         return self.state.services
@@ -84,6 +77,17 @@ class Rainmaker(FastAPI):
         if self.openapi_schema is None:
             self.openapi_schema = openapi.describe(self, self.api_routes)
         return self.openapi_schema
+
+
+def _open_to(origins: Sequence[str], app: Any) -> Any:
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+        allow_headers=["authorization", "content-type", "idempotency-key", "if-match", "x-request-id"],
+        expose_headers=["x-request-id", "retry-after"],
+        max_age=600,
+    )
 
 
 def _secure(settings: Settings) -> bool:

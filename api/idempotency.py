@@ -90,8 +90,10 @@ async def reserve(tx: Tx, ask: Ask) -> Response | None:
         route=ask.route,
         request_hash=ask.request_hash,
     )
-    if taken:
-        return None
+    return None if taken else await _answered(tx, ask)
+
+
+async def _answered(tx: Tx, ask: Ask) -> Response:
     kept = await tx.one(
         KeptRow,
         """

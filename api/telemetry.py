@@ -40,18 +40,6 @@ def configure_logging(settings: Settings, out: TextIO | None = None) -> None:
         _add_request_id,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if settings.log_format == "json":
-        last: list[Any] = [
-            structlog.processors.format_exc_info,
-            _hide_secrets,
-            structlog.processors.JSONRenderer(serializer=_dumps),
-        ]
-    else:
-        last = [
-            structlog.processors.format_exc_info,
-            _hide_secrets,
-            structlog.dev.ConsoleRenderer(colors=stream.isatty()),
-        ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -61,7 +49,8 @@ def configure_logging(settings: Settings, out: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_last(settings, stream)],
         )
     )
     root = logging.getLogger()
@@ -69,6 +58,15 @@ def configure_logging(settings: Settings, out: TextIO | None = None) -> None:
     root.setLevel(LEVELS[settings.log_level])
     for noisy in ("httpx", "httpcore", "uvicorn.access", "openai", "psycopg.pool", "asyncio", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _last(settings: Settings, stream: TextIO) -> list[Any]:
+    """Return what makes a line of an event; tracebacks without local variables, which hold customers' data."""
+    if settings.log_format == "json":
+        renderer: Any = structlog.processors.JSONRenderer(serializer=_dumps)
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+    return [structlog.processors.format_exc_info, _hide_secrets, renderer]
 
 
 def _dumps(value: Any, **_: Any) -> str:

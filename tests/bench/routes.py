@@ -205,9 +205,6 @@ def bare_app(url: str, statements: Path) -> Any:
 
     from psycopg_pool import AsyncConnectionPool
     from starlette.applications import Starlette
-    from starlette.requests import Request
-    from starlette.responses import Response
-    from starlette.routing import Route
 
     asked: dict[str, list[tuple[Any, dict[str, Any]]]] = pickle.loads(statements.read_bytes())
     pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
@@ -218,27 +215,33 @@ def bare_app(url: str, statements: Path) -> Any:
         kwargs={"autocommit": True, "prepare_threshold": 3, "options": "-c timezone=UTC"},
     )
 
-    def route_of(path: str) -> Route:
-        async def answer(request: Request) -> Response:
-            dict(request.query_params)
-            async with pool.connection() as connection:
-                body = ""
-                for sql, params in asked[path]:
-                    cursor = await connection.execute(sql, params)
-                    row = await cursor.fetchone()
-                    assert row is not None
-                    body = row[0]
-            return Response(body, media_type="application/json")
-
-        return Route(urlsplit(path).path, answer)
-
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         await pool.open(wait=True)
         yield
         await pool.close()
 
-    return Starlette(routes=[route_of(path) for path in asked], lifespan=lifespan)
+    return Starlette(routes=[bare_route(pool, path, asked[path]) for path in asked], lifespan=lifespan)
+
+
+def bare_route(pool: Any, path: str, statements: list[tuple[Any, dict[str, Any]]]) -> Any:
+    """Return a Starlette route that sends the last value that the statements give."""
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import Route
+
+    async def answer(request: Request) -> Response:
+        dict(request.query_params)
+        async with pool.connection() as connection:
+            body = ""
+            for sql, params in statements:
+                cursor = await connection.execute(sql, params)
+                row = await cursor.fetchone()
+                assert row is not None
+                body = row[0]
+        return Response(body, media_type="application/json")
+
+    return Route(urlsplit(path).path, answer)
 
 
 class Server:
