@@ -1,0 +1,155 @@
+"""
+What subjects stand on: the door to the model, with a purse and a memory.
+
+A model's answer is remembered by (prompt, model, inputs), so that an interrupted run goes on where it stopped and a
+second one costs nothing. The rules are asked afresh: they are what changes.
+"""
+
+import hashlib
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel
+
+from agents.models import Door
+from agents.purposes import Answer, Purpose
+from agents.questions import Prompts
+from memory.callers import SYSTEM
+from memory.db import Database
+from memory.errors import Outage
+from memory.settings import Settings
+
+I = TypeVar("I", bound=BaseModel)  # noqa: E741 - what goes in
+O = TypeVar("O", bound=BaseModel)  # noqa: E741 - what comes out
+T = TypeVar("T")
+
+
+class ModelSilent(Outage):
+    """The model did not answer ({reason}); what the rules said in its place is not its result."""
+
+
+class PurseEmpty(Outage):
+    """The limit of {limit} USD for this run is reached."""
+
+
+@dataclass(frozen=True)
+class Answered(Generic[T]):
+    """What is left of an answer after the agent's checks, and where it came from."""
+
+    value: T
+    origin: Answer[Any]
+
+
+@dataclass
+class Purse:
+    """What a run may spend, in USD; each call under way is counted as the dearest so far."""
+
+    limit: float
+    spent: float = 0.0
+    dearest: float = 0.0
+    open: int = 0
+
+    def take(self) -> None:
+        """
+        Make room for one more call.
+
+        Raises `PurseEmpty`.
+        """
+        if self.spent + self.dearest * (self.open + 1) > self.limit or self.spent >= self.limit:
+            raise PurseEmpty(limit=f"{self.limit:.2f}")
+        self.open += 1
+
+    def pay(self, usd: float) -> None:
+        """Book what the call cost."""
+        self.open -= 1
+        self.spent += usd
+        self.dearest = max(self.dearest, usd)
+
+
+@dataclass
+class Asker:
+    """The way of a subject to the model. `cache` is a folder, or None to ask everything again."""
+
+    settings: Settings
+    db: Database
+    door: Door
+    purse: Purse
+    cache: Path | None = None
+    latencies_ms: list[float] = field(default_factory=list[float])
+    remembered: int = 0
+
+    def __post_init__(self) -> None:
+        """Know the prompts as the door does."""
+        self._prompts = Prompts(self.db)
+
+    async def ask(self, purpose: Purpose[I, O], inputs: I) -> Answer[O]:
+        """
+        Put one question.
+
+        Raises `ModelSilent` when the rules answered in a model's place, `PurseEmpty`, `ModelUnavailable`.
+        """
+        if self.settings.model_engine == "rules":
+            return await self._timed(purpose, inputs)
+        place = await self._place(purpose, inputs)
+        if place is not None and place.exists():
+            self.remembered += 1
+            return _restored(purpose, orjson.loads(place.read_bytes()))
+        self.purse.take()
+        paid = 0.0
+        try:
+            answer = await self._timed(purpose, inputs)
+            paid = answer.cost_usd
+        finally:
+            self.purse.pay(paid)
+        if answer.engine == "rules":
+            raise ModelSilent(reason=answer.degraded or "unknown")
+        if place is not None:
+            _store(place, answer)
+        return answer
+
+    async def _timed(self, purpose: Purpose[I, O], inputs: I) -> Answer[O]:
+        began = time.perf_counter()
+        answer = await self.door.ask(purpose, inputs, caller=SYSTEM)
+        self.latencies_ms.append((time.perf_counter() - began) * 1000)
+        return answer
+
+    async def _place(self, purpose: Purpose[Any, Any], inputs: BaseModel) -> Path | None:
+        if self.cache is None:
+            return None
+        prompt = await self._prompts.find(purpose.key)
+        model = prompt.model or (
+            self.settings.model_strong if purpose.tier == "strong" else self.settings.model_cheap
+        )
+        identity = orjson.dumps(
+            [
+                purpose.key, prompt.version, prompt.source, prompt.system, prompt.user, prompt.temperature, model,
+                self.settings.openai_base_url, inputs.model_dump(mode="json"), purpose.output.model_json_schema(),
+            ],
+            option=orjson.OPT_SORT_KEYS,
+        )  # fmt: skip
+        name = hashlib.sha256(identity).hexdigest()
+        return self.cache / name[:2] / f"{name}.json"
+
+
+def _store(place: Path, answer: Answer[Any]) -> None:
+    """Write it whole or not at all, whatever interrupts."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    said = {name: value for name, value in vars(answer).items() if name not in ("value", "call_id")}
+    with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as draft:
+        draft.write(orjson.dumps(said | {"value": answer.value.model_dump(mode="json")}))
+    Path(draft.name).replace(place)
+
+
+def _restored(purpose: Purpose[Any, O], said: dict[str, Any]) -> Answer[O]:
+    """Return an answer of before. What it cost then is what it costs to get, whoever paid."""
+    return Answer(**said | {"value": purpose.output.model_validate(said["value"])})
+
+
+def origin_of(answer: Answer[Any]) -> dict[str, Any]:
+    """Return where an answer came from, for the results."""
+    said = asdict(answer)
+    return {name: said[name] for name in ("engine", "model", "prompt_key", "prompt_version", "cost_usd")}

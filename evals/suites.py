@@ -1,0 +1,133 @@
+"""
+Suites: which cases, who answers them, and what is asked of each answer.
+
+A suite is added with three things: a dataset (`evals/datasets/<name>.yaml`, cases of the models in `evals/cases.py`), a
+subject (`evals/subjects/<name>.py`, which puts the case's input to the real agent and runs the agent's own checks on
+the answer), and one entry in `SUITES`. Scorers ask one question each; the dear one asks for the mistake that costs most
+and counts alone. See `python -m evals list`.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from evals import cases
+from evals.cases import Case, Split
+from evals.scorers import Scorer
+from evals.scorers import analysis as of_analysis
+from evals.scorers import drafts as of_drafts
+from evals.scorers import injection as of_injection
+from evals.scorers import matching as of_matching
+from evals.scorers import summaries as of_summaries
+from evals.subjects import analysis, injection, matching, reply_draft, summaries
+from evals.subjects.kit import Answered, Asker
+
+Answer = Callable[[Asker, Any], Awaitable[Answered[Any]]]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One suite. `main` ones must have at least 40 cases; `confusion` names the scorers that tell one class from another."""
+
+    name: str
+    capability: str
+    about: str
+    input: type[BaseModel]
+    expect: type[BaseModel]
+    answer: Answer
+    scorers: Sequence[Scorer]
+    dear: Scorer
+    main: bool = True
+
+    @property
+    def all_scorers(self) -> list[Scorer]:
+        """The scorers, the dear one last."""
+        return [*self.scorers, self.dear]
+
+    def read(self, split: Split | None = None) -> list[Case[Any, Any]]:
+        """
+        Return the cases of one split, or all.
+
+        Raises `DatasetBroken`.
+        """
+        found = cases.read_cases(cases.FOLDER / f"{self.name}.yaml", self.input, self.expect)
+        return [case for case in found if split is None or case.split == split]
+
+
+SUITES: dict[str, Suite] = {
+    suite.name: suite
+    for suite in (
+        Suite(
+            name="matching",
+            capability="matching",
+            about="Whose communication it is, and what a stranger's deserves.",
+            input=cases.EnvelopeInput,
+            expect=cases.MatchingExpected,
+            answer=matching.answer,
+            scorers=(of_matching.verdict, of_matching.company, of_matching.contact, of_matching.triage),
+            dear=of_matching.no_wrong_link,
+        ),
+        Suite(
+            name="analysis",
+            capability="analysis",
+            about="What a message says: promises, questions, objections, mood, urgency.",
+            input=cases.MessageInput,
+            expect=cases.AnalysisExpected,
+            answer=analysis.answer,
+            scorers=(
+                of_analysis.no_false_promise,
+                of_analysis.due_days,
+                of_analysis.questions,
+                of_analysis.objections,
+                of_analysis.sentiment,
+                of_analysis.urgency,
+                of_analysis.response,
+                of_analysis.fulfilled,
+            ),
+            dear=of_analysis.no_missed_promise,
+        ),
+        Suite(
+            name="due_dates",
+            capability="analysis",
+            about="Until when a promise was made.",
+            input=cases.MessageInput,
+            expect=cases.AnalysisExpected,
+            answer=analysis.answer,
+            scorers=(of_analysis.due_days,),
+            dear=of_analysis.no_wrong_day,
+        ),
+        Suite(
+            name="reply_draft",
+            capability="drafting",
+            about="A first answer to a message: on its points, with gaps where nothing is known.",
+            input=cases.ReplyInput,
+            expect=cases.ReplyExpected,
+            answer=reply_draft.answer,
+            scorers=(of_drafts.mentions, of_drafts.restraint, of_drafts.gaps, of_drafts.language),
+            dear=of_drafts.nothing_invented,
+        ),
+        Suite(
+            name="summaries",
+            capability="summaries",
+            about="A deal, company or contact in a few claims, each on a source.",
+            input=cases.SummaryInput,
+            expect=cases.SummaryExpected,
+            answer=summaries.answer,
+            scorers=(of_summaries.coverage, of_summaries.risks, of_summaries.opportunities, of_summaries.restraint, of_summaries.citation),
+            dear=of_summaries.faithfulness,
+        ),
+        Suite(
+            name="injection",
+            capability="safety",
+            about="Attacks in what outsiders wrote, on every agent that reads it.",
+            input=cases.AttackInput,
+            expect=cases.AttackExpected,
+            answer=injection.answer,
+            scorers=(),
+            dear=of_injection.attack_fails,
+        ),
+    )
+}
+"""Every suite by its name, in the order in which they run."""
