@@ -1,10 +1,11 @@
 """Account memory: what works with a company and what does not, with every change and its author."""
 
+import json
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import AfterValidator, Field, JsonValue, model_validator
 
 from memory.callers import Caller
 from memory.db import Json, Tx
@@ -55,17 +56,31 @@ class MemoryRow(Row):
     last_loss_reason: str | None = None
 
 
+# A remark is a sentence or two, an objection or a note with its circumstances a few more.
+LONGEST_REMARK, LONGEST_NOTE, MOST_SENT = 1000, 4000, 200
+Remark = Annotated[str, Field(min_length=1, max_length=LONGEST_REMARK)]
+
+
+def _short(value: JsonValue) -> JsonValue:
+    if len(json.dumps(value)) > LONGEST_NOTE:
+        raise ValueError(f"may take at most {LONGEST_NOTE} characters as JSON")
+    return value
+
+
+Note = Annotated[dict[str, JsonValue], AfterValidator(_short)]
+
+
 class Updates(In):
     """Fields that replace what was remembered; lists are cut to the newest fifty."""
 
-    resonates: list[str] | None = None
-    effective_angles: list[str] | None = None
-    avoided: list[str] | None = None
-    failed_approaches: list[str] | None = None
-    key_concerns: list[str] | None = None
-    rapport_builders: list[str] | None = None
-    objections_encountered: list[dict[str, JsonValue]] | None = None
-    personal_notes: list[dict[str, JsonValue]] | None = None
+    resonates: list[Remark] | None = Field(default=None, max_length=MOST_SENT)
+    effective_angles: list[Remark] | None = Field(default=None, max_length=MOST_SENT)
+    avoided: list[Remark] | None = Field(default=None, max_length=MOST_SENT)
+    failed_approaches: list[Remark] | None = Field(default=None, max_length=MOST_SENT)
+    key_concerns: list[Remark] | None = Field(default=None, max_length=MOST_SENT)
+    rapport_builders: list[Remark] | None = Field(default=None, max_length=MOST_SENT)
+    objections_encountered: list[Note] | None = Field(default=None, max_length=MOST_SENT)
+    personal_notes: list[Note] | None = Field(default=None, max_length=MOST_SENT)
     preferred_channel: Literal["phone", "email", "linkedin", "video", "text"] | None = None
     response_pattern: Literal["quick", "deliberate", "sporadic"] | None = None
     formality_level: Literal["formal", "casual", "mixed"] | None = None
@@ -80,7 +95,7 @@ class UpdateMemoryIn(In):
     """Either one value for one list field, or `updates` that replace fields."""
 
     field: ListField | None = None
-    value: JsonValue = None
+    value: Annotated[JsonValue, AfterValidator(_short)] = None
     updates: Updates | None = None
     source: Source = "manual"
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -82,6 +82,7 @@ async def stamp_prompts(tx: Tx) -> str:
 
 # The library that people edit -------------------------------------------------------------------------------------
 
+Variable = Annotated[str, Field(max_length=100)]
 Category = Literal[
     "general", "meetings", "email", "communications", "scheduler", "intelligence", "summaries", "command_center"
 ]
@@ -141,7 +142,7 @@ class PromptWords(In):
     prompt_template: str = Field(min_length=1, max_length=100_000)
     system_template: str | None = Field(default=None, max_length=100_000)
     schema_template: str | None = Field(default=None, max_length=100_000)
-    variables: list[str] | None = None
+    variables: list[Variable] | None = Field(default=None, max_length=100)
     provider: str | None = Field(default=None, max_length=50)
     model: str | None = Field(default=None, max_length=200)
     max_tokens: int = Field(default=4096, ge=1, le=200_000)

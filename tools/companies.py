@@ -42,10 +42,10 @@ class OnlyManagers(Forbidden):
 class Address(In):
     """Where the company is; `lat` and `lng` in degrees."""
 
-    street: str | None = None
-    city: str | None = None
-    state: str | None = None
-    zip: str | None = None
+    street: str | None = Field(default=None, max_length=300)
+    city: str | None = Field(default=None, max_length=200)
+    state: str | None = Field(default=None, max_length=200)
+    zip: str | None = Field(default=None, max_length=20)
     lat: float | None = Field(default=None, ge=-90, le=90)
     lng: float | None = Field(default=None, ge=-180, le=180)
 
@@ -64,13 +64,13 @@ class CreateCompanyIn(In):
 
     name: str = Field(min_length=1, max_length=300)
     status: Status = "prospect"
-    segment: str | None = None
-    industry: str | None = None
+    segment: str | None = Field(default=None, max_length=100)
+    industry: str | None = Field(default=None, max_length=100)
     agent_count: int = Field(default=1, ge=0, le=10_000_000)
     domain: str | None = Field(default=None, max_length=253)
     website: str | None = Field(default=None, max_length=2048)
     address: Address = Address()
-    crm_platform: str | None = None
+    crm_platform: str | None = Field(default=None, max_length=100)
 
     @field_validator("domain")
     @classmethod
@@ -84,18 +84,18 @@ class UpdateCompanyIn(In):
     name: str | None = Field(default=None, min_length=1, max_length=300)
     domain: str | None = Field(default=None, max_length=253)
     status: Status | None = None
-    segment: str | None = None
-    industry: str | None = None
+    segment: str | None = Field(default=None, max_length=100)
+    industry: str | None = Field(default=None, max_length=100)
     agent_count: int | None = Field(default=None, ge=0, le=10_000_000)
     website: str | None = Field(default=None, max_length=2048)
     phone: str | None = Field(default=None, max_length=50)
     address: Address | None = None
-    street: str | None = None
-    city: str | None = None
-    state: str | None = None
-    zip: str | None = None
+    street: str | None = Field(default=None, max_length=300)
+    city: str | None = Field(default=None, max_length=200)
+    state: str | None = Field(default=None, max_length=200)
+    zip: str | None = Field(default=None, max_length=20)
     notes: str | None = Field(default=None, max_length=20_000)
-    crm_platform: str | None = None
+    crm_platform: str | None = Field(default=None, max_length=100)
     attributes: dict[str, Any] | None = None
 
     @field_validator("domain")

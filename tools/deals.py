@@ -87,7 +87,7 @@ class CreateDealIn(In):
     stage: OpenStage = "new_lead"
     estimated_value: Money = Field(default=Decimal(0), ge=0, max_digits=12, decimal_places=2)
     deal_type: DealType = "new_business"
-    sales_team: str | None = None
+    sales_team: str | None = Field(default=None, max_length=100)
     expected_close_date: date | None = None
 
 

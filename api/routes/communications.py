@@ -19,6 +19,8 @@ from tools.outbound import SendMailIn
 
 router = APIRouter(prefix="/api/communications", tags=["Communications"])
 
+Recipient = Annotated[str, Field(min_length=1, max_length=320)]
+
 
 class OnlyManagers(Forbidden):
     """Only a manager may have everything analysed."""
@@ -91,10 +93,10 @@ class SendReplyIn(In):
     """The answer as you want it to leave, from your mailbox."""
 
     communicationId: UUID
-    to: str | Annotated[list[str], Field(min_length=1, max_length=outbound.MOST_RECIPIENTS)]
+    to: Recipient | Annotated[list[Recipient], Field(min_length=1, max_length=outbound.MOST_RECIPIENTS)]
     subject: str = Field(min_length=1, max_length=998)
     body: str = Field(min_length=1, max_length=200_000)
-    cc: list[str] = Field(default=[], max_length=outbound.MOST_RECIPIENTS)
+    cc: list[Recipient] = Field(default=[], max_length=outbound.MOST_RECIPIENTS)
     draftId: UUID | None = None
 
 

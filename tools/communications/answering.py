@@ -1,6 +1,7 @@
 """That a communication was answered: by hand, outside of this service, or by the mail that answers it."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field
@@ -28,7 +29,7 @@ class RespondIn(In):
     notes: str | None = Field(default=None, max_length=4000)
     body: str | None = Field(default=None, min_length=1, max_length=200_000)
     subject: str | None = Field(default=None, min_length=1, max_length=998)
-    cc: list[str] = Field(default=[], max_length=100)
+    cc: list[Annotated[str, Field(max_length=320)]] = Field(default=[], max_length=100)
 
 
 class RespondedOut(Row):

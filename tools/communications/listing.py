@@ -23,7 +23,7 @@ BY: dict[str, LiteralString] = {
         m.company_id IS NULL
         AND (m.sender_email = %(sender_email)s
              OR (%(business_domain)s::text IS NOT NULL AND m.sender_domain = %(business_domain)s)
-             OR (m.search @@ plainto_tsquery('english', %(sender_email)s) AND m.full_content ILIKE %(mention)s))
+             OR m.full_content ILIKE %(mention)s)
     """,
     "channel": "m.channel = %(channel)s",
     "direction": "m.direction = %(direction)s",
