@@ -164,9 +164,10 @@ class TestDatabase:
     async def test_without_a_free_connection_is_503(self, stage_live: Client, stage_live_app: Rainmaker):
         services = stage_live_app.state.services
         assert (await stage_live.get("/stage/things")).status_code == 200
-        services.db.pool.timeout = 0.05
         async with services.db.reading(), services.db.reading():
+            services.db.pool.timeout = 0.05
             answer = await stage_live.get("/stage/things")
+            services.db.pool.timeout = 30
         assert answer.status_code == 503
         assert answer.json() == {"error": "The database is busy; try again in a moment."}
         assert (await stage_live.get("/stage/things")).status_code == 200
