@@ -27,7 +27,7 @@ log = structlog.stdlib.get_logger("rainmaker.memory")
 
 DEPTH = 50
 """How many candidates each way of searching gives; the fused ranking is cut to the limit."""
-EF_SEARCH = 160
+EF_SEARCH = 200
 MOST_TERMS = 24
 # Terms are taken rarest first until the workspace is expected to hold this many chunks with one of them.
 _MOST_MATCHES = 1_000
