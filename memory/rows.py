@@ -2,6 +2,7 @@
 
 from decimal import Decimal
 from typing import Annotated, Any, Generic, TypeVar, cast
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, TypeAdapter, model_validator
 
@@ -25,6 +26,13 @@ class Row(BaseModel):
     """What a SELECT gives, and what a route answers."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Named(Row):
+    """A row named beside another."""
+
+    id: UUID
+    name: str
 
 
 class In(BaseModel):

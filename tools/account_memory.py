@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, JsonValue, model_validator
 from memory.callers import Caller
 from memory.db import Json, Tx
 from memory.errors import Invalid
-from memory.rows import In, Row
+from memory.rows import In, Named, Row
 from tools import companies
 
 LIST_FIELDS = (
@@ -106,13 +106,6 @@ class UpdateMemoryIn(In):
         if self.field is not None and self.value in (None, ""):
             raise ValueError("value may not be empty")
         return self
-
-
-class Named(Row):
-    """Who changed it."""
-
-    id: UUID
-    name: str
 
 
 class MemoryUpdate(Row):

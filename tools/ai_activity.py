@@ -8,7 +8,7 @@ from pydantic import AwareDatetime, Field, field_validator
 
 from memory.callers import Caller
 from memory.db import Json, Tx
-from memory.rows import Doc, In, Row
+from memory.rows import Doc, In, Named, Row
 
 Source = Literal["scheduler", "communications", "transcript", "pipeline", "system"]
 Status = Literal["pending", "success", "skipped", "failed"]
@@ -61,13 +61,6 @@ class ActivityFilter(In):
     @classmethod
     def _known_action(cls, value: str | None) -> str | None:
         return _known(value, ActionType.__args__)
-
-
-class Named(Row):
-    """A row named beside another."""
-
-    id: UUID
-    name: str
 
 
 class CommunicationBeside(Row):

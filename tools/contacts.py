@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 from memory.callers import Caller
 from memory.db import Tx, escape_like
 from memory.errors import Conflict, Forbidden, Invalid, NotFound
-from memory.rows import Doc, In, Row
+from memory.rows import Doc, In, Named, Row
 from tools import companies, names
 
 Role = Literal["decision_maker", "influencer", "champion", "end_user", "blocker"]
@@ -35,13 +35,6 @@ class CompanyUnknown(Invalid):
 
 class OnlyAccountTeam(Forbidden):
     """Only the company's owner or a manager may remove its contacts."""
-
-
-class Named(Row):
-    """A row named beside another."""
-
-    id: UUID
-    name: str
 
 
 class ContactRow(Row):

@@ -10,7 +10,7 @@ from pydantic import Field
 from memory.callers import Caller
 from memory.db import Tx, escape_like
 from memory.errors import Invalid, NotFound
-from memory.rows import Doc, In, Money, Row
+from memory.rows import Doc, In, Money, Named, Row
 from tools import workspace
 
 OpenStage = Literal["new_lead", "qualifying", "discovery", "demo", "data_review", "trial", "negotiation"]
@@ -37,13 +37,6 @@ class DealNotFound(NotFound):
 
 class CompanyUnknown(Invalid):
     """Company {company_id} does not exist."""
-
-
-class Named(Row):
-    """A row named beside another."""
-
-    id: UUID
-    name: str
 
 
 class DealRow(Row):

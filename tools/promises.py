@@ -11,7 +11,7 @@ from pydantic import Field
 
 from memory.callers import Caller
 from memory.db import Json, Tx
-from memory.rows import In, Row
+from memory.rows import In, Named, Row
 from tools import names
 
 Direction = Literal["we_promised", "they_promised"]
@@ -163,9 +163,12 @@ _LISTED = """
     AND NOT EXISTS (SELECT FROM communications x WHERE x.id = p.source_communication_id AND x.excluded_at IS NOT NULL)
 """
 BY_DUE = "p.due_by NULLS LAST, p.promised_at DESC, p.id"
-# Few are open and more and more are done: each part finds its first by itself.
-OPEN = f"SELECT * FROM promises p WHERE p.status = ANY(%(open)s) AND {_LISTED} ORDER BY {BY_DUE} LIMIT %(shown)s"
-DONE = f"SELECT * FROM promises p WHERE p.status = ANY(%(done)s) AND {_LISTED} ORDER BY {BY_DUE} LIMIT %(shown)s"
+# One part per status: each finds its first by the order of an index, however many there are.
+FIRST = f"""
+    (SELECT * FROM promises p WHERE p.status = %(one)s AND {_LISTED} ORDER BY {BY_DUE} LIMIT %(shown)s) UNION ALL
+    (SELECT * FROM promises p WHERE p.status = %(two)s AND {_LISTED} ORDER BY {BY_DUE} LIMIT %(shown)s) UNION ALL
+    (SELECT * FROM promises p WHERE p.status = %(three)s AND {_LISTED} ORDER BY {BY_DUE} LIMIT %(shown)s)
+"""
 
 
 class PromiseFilter(In):
@@ -176,13 +179,6 @@ class PromiseFilter(In):
     direction: Direction | None = None
     status: Literal["pending", "completed", "overdue", "cancelled"] | None = None
     include_hidden: bool = False
-
-
-class NamedBeside(Row):
-    """A row named beside a promise."""
-
-    id: UUID
-    name: str
 
 
 class SourceBeside(Row):
@@ -197,8 +193,8 @@ class SourceBeside(Row):
 class ShownPromise(PromiseRow):
     """A promise with whom it concerns and where it was made; `days_overdue` counts local days, 0 while it is not."""
 
-    company: NamedBeside | None
-    contact: NamedBeside | None
+    company: Named | None
+    contact: Named | None
     source_communication: SourceBeside | None
     days_overdue: int = 0
 
@@ -232,15 +228,16 @@ async def list_promises(tx: Tx, caller: Caller, filter: PromiseFilter) -> Promis
                CASE WHEN t.id IS NOT NULL THEN json_build_object('id', t.id, 'name', t.name) END AS contact,
                CASE WHEN m.id IS NOT NULL THEN json_build_object('id', m.id, 'channel', m.channel, 'subject', m.subject,
                     'occurred_at', m.occurred_at) END AS source_communication
-          FROM (SELECT * FROM (({OPEN}) UNION ALL ({DONE})) p ORDER BY p.status = 'completed', {BY_DUE} LIMIT %(shown)s) p
+          FROM (SELECT * FROM ({FIRST}) p ORDER BY p.status = 'completed', {BY_DUE} LIMIT %(shown)s) p
           LEFT JOIN companies c ON c.id = p.company_id
           LEFT JOIN contacts t ON t.id = p.contact_id
           LEFT JOIN communications m ON m.id = p.source_communication_id
          ORDER BY p.status = 'completed', {BY_DUE}
         """,
         **filter.model_dump(exclude={"status"}),
-        open=[status for status in ("pending", "overdue") if filter.status in (None, status)],
-        done=[filter.status or "completed"] if filter.status not in ("pending", "overdue") else [],
+        one=filter.status or "pending",
+        two=None if filter.status else "overdue",
+        three=None if filter.status else "completed",
         scope=caller.scope,
         shown=SHOWN,
     )

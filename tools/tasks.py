@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, Field, field_validator
 from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import Conflict, Forbidden, Invalid, NotFound
-from memory.rows import Doc, In, Row
+from memory.rows import Doc, In, Named, Row
 from tools import activities, deals
 
 Type = Literal["follow_up", "call", "email", "meeting", "review", "custom"]
@@ -46,13 +46,6 @@ class DealOfOtherCompany(Invalid):
 
 class OthersTasks(Forbidden):
     """Only a manager may list or hand out other people's tasks."""
-
-
-class Named(Row):
-    """A row named beside another."""
-
-    id: UUID
-    name: str
 
 
 class TaskRow(Row):

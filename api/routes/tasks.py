@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from api.deps import Reading, Services, StartsModel, Transaction, User
 from api.schemas import Done, doc_response
-from memory.rows import In, Row
+from memory.rows import In, Named, Row
 from tools import task_emails, tasks, transcript_reviews
 
 router = APIRouter(prefix="/api/tasks", tags=["Tasks"])
@@ -31,8 +31,8 @@ class EmailSuggestion(Row):
 class SuggestionContext(Row):
     """Whom and what the mail is about."""
 
-    company: tasks.Named | None
-    deal: tasks.Named | None
+    company: Named | None
+    deal: Named | None
     contacts: list[task_emails.TaskContact]
 
 

@@ -8,10 +8,10 @@ from pydantic import Field
 from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import Conflict, Invalid
-from memory.rows import In, Row
+from memory.rows import In, Named, Row
 from tools import companies, knowledge, names, workspace
 from tools.communications.notes import record_note
-from tools.communications.rows import Named, Subject, get_subject
+from tools.communications.rows import Subject, get_subject
 
 WITH_COMMUNICATION = "excluded with its communication"
 

@@ -9,8 +9,8 @@ from pydantic import Field
 from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import Invalid
-from memory.rows import In, Row
-from tools.communications.rows import Named, get_subject
+from memory.rows import In, Named, Row
+from tools.communications.rows import get_subject
 
 NoteType = Literal["manual", "action", "system"]
 ActionType = Literal[

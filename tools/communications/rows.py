@@ -7,7 +7,7 @@ from uuid import UUID
 from memory.callers import Caller
 from memory.db import Tx
 from memory.errors import NotFound
-from memory.rows import Money, Row
+from memory.rows import Money, Named, Row
 
 Channel = Literal["email", "call", "meeting", "sms", "chat", "note"]
 Direction = Literal["inbound", "outbound", "internal"]
@@ -24,13 +24,6 @@ VISIBLE = "(%(scope)s::uuid IS NULL OR m.user_id = %(scope)s)"
 
 class CommunicationNotFound(NotFound):
     """Communication {communication_id} does not exist."""
-
-
-class Named(Row):
-    """A row named beside another."""
-
-    id: UUID
-    name: str
 
 
 class CompanyBeside(Named):
