@@ -45,7 +45,9 @@ async def analyze_pending(run: Run, **_: object) -> None:
     except BaseException:
         await asyncio.shield(_give_back(run, claimed, begun))
         raise
-    run.log.info("communications read", count=len(claimed), failed=sum(failures))
+    if run.means.closing:
+        await _give_back(run, claimed, begun)
+    run.log.info("communications read", count=len(begun), failed=sum(failures))
 
 
 def _threads(claimed: Iterable[ClaimRow]) -> list[list[ClaimRow]]:
@@ -60,6 +62,8 @@ async def _read_thread(
     failed = 0
     async with turns:
         for claim in thread:
+            if run.means.closing:  # the worker is about to end: others go on from here
+                break
             begun.add(claim.id)
             failed += not await _read(run, engine, claim)
     return failed
