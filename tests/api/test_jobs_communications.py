@@ -121,6 +121,22 @@ class TestAnalyzePending:
         assert await count(db, "communications WHERE analysis_status = 'processing'") == 1
         assert await count(db, "outbox WHERE job = 'communications.analyze_pending'") == 1
 
+    async def test_hands_the_rest_on_when_its_worker_is_about_to_end(
+        self, db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr(communications, "AT_ONCE", 1)
+        await fill(db, 4)
+
+        async def read(run: kit.Run, *_) -> bool:
+            run.means.closing = True
+            return True
+
+        monkeypatch.setattr(communications, "_read", read)
+        await run_job_inline(db, "communications.analyze_pending", settings=settings)
+
+        assert await count(db, "communications WHERE analysis_status = 'pending' AND analysis_attempts = 0") == 3
+        assert await count(db, "outbox WHERE job = 'communications.analyze_pending'") == 1
+
 
 class TestAnalyzeOne:
     async def test_reads_one_and_again_by_force(self, db: Database, settings: Settings):
