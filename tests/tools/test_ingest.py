@@ -16,8 +16,8 @@ from memory.db import Database
 from memory.rows import Row
 from tests.given import Given
 from tools import ingest
-from tools.ingest import rows
 from tools.ingest import run as running
+from tools.mail import noise
 
 ROOT = Path(__file__).parents[2]
 START = datetime(2024, 3, 5, 9, 0, tzinfo=UTC)
@@ -292,9 +292,9 @@ class TestIngest:
         assert [bytes(raw)[:9] for raw in kept] == [b"\x00\x01 not ma", b'{"broken"', b'{"@odata.', b""]
 
     async def test_what_the_database_refuses_does_not_take_the_others_with_it(self, db, dana, tmp_path, monkeypatch):
-        kind_of = rows.noise.kind_of
+        kind_of = noise.kind_of
         monkeypatch.setattr(
-            rows.noise,
+            noise,
             "kind_of",
             lambda mail, *more, **names: "unheard of" if mail.subject == "3" else kind_of(mail, *more, **names),
         )

@@ -1,7 +1,7 @@
 """
 Reading a source into a mailbox from where it was broken off to its end.
 
-Reading and parsing run in a thread, one batch ahead of the writing. Every batch is one transaction that also moves the
+Reading and parsing run in a process of their own (for little mail: in a thread), ahead of the writing. Every batch is one transaction that also moves the
 checkpoint and promises the jobs that come after; a process that is killed at any line goes on with the next batch.
 """
 
@@ -9,8 +9,8 @@ import asyncio
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -24,13 +24,16 @@ from memory.errors import Forbidden
 from memory.rows import In
 from tools import knowledge
 from tools.ingest import runs
-from tools.ingest.rows import House, Prepared, prepare
+from tools.ingest.rows import House, Prepared
 from tools.ingest.store import Stored, store_batch
-from tools.mail import sources
+from tools.mail import reading, sources
+from tools.mail.batches import Batch, Limits
 from tools.mail.sources import Item, Place
 
 BATCH_MAILS = 500
 BATCH_CHARS = 8_000_000
+HELPED_FROM = 6_000_000
+"""Bytes from which a process of its own reads and parses; below that it would take longer to start than to read."""
 TRIES = 3
 SAMPLE = 300
 
@@ -62,21 +65,6 @@ class Progress:
     bytes_done: int
     bytes_total: int
     file: str
-
-
-@dataclass(slots=True)
-class _Batch:
-    mails: list[Prepared] = field(default_factory=list[Prepared])
-    rejected: list[Item] = field(default_factory=list[Item])
-    problems: Counter[str] = field(default_factory=Counter[str])
-    damaged: int = 0
-    chars: int = 0
-    seen: int = 0
-    place: Place = field(default_factory=lambda: Place("", 0))
-
-    @property
-    def is_full(self) -> bool:
-        return self.seen >= BATCH_MAILS or self.chars >= BATCH_CHARS
 
 
 async def ingest(
@@ -165,7 +153,7 @@ class _Meter:
             return None
         return Place(name, int(held["offset"]) if held.get("head") == self.head(name) else 0)
 
-    def count(self, batch: _Batch, stored: Stored) -> None:
+    def count(self, batch: Batch, stored: Stored) -> None:
         """Add a batch and tell."""
         self.counts.update(seen=batch.seen, written=stored.written, duplicates=stored.duplicates, damaged=batch.damaged)
         if self.tell is not None:
@@ -186,54 +174,24 @@ class _Meter:
 
 
 async def _read_all(db: Database, house: House, path: Path, run: runs.IngestRow, meter: _Meter) -> None:
-    batches = _batches(path, meter.start(), house)
+    limits = Limits(BATCH_MAILS, BATCH_CHARS)
     writing: asyncio.Task[None] | None = None
-    try:
-        while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+    with reading.read(path, meter.start(), house, limits, helped=meter.total >= HELPED_FROM) as batches:
+        try:
+            while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(_write(db, house, run, batch, meter))
             if writing is not None:
                 await writing
-            writing = asyncio.create_task(_write(db, house, run, batch, meter))
-        if writing is not None:
-            await writing
-    except BaseException:
-        if writing is not None and not writing.done():
-            writing.cancel()
-            await asyncio.gather(writing, return_exceptions=True)
-        raise
+        except BaseException:
+            if writing is not None and not writing.done():
+                writing.cancel()
+                await asyncio.gather(writing, return_exceptions=True)
+            raise
 
 
-def _batches(path: Path, start: Place | None, house: House) -> Iterator[_Batch]:
-    batch = _Batch()
-    for item in sources.read(path, start):
-        _add(batch, item, house)
-        # A batch ends only where reading can go on: not inside a line that holds a page of messages.
-        if batch.is_full and item.after != item.start:
-            yield batch
-            batch = _Batch()
-    if batch.seen:
-        yield batch
-
-
-def _add(batch: _Batch, item: Item, house: House) -> None:
-    batch.seen += 1
-    batch.place = item.after
-    if item.mail is None:
-        batch.rejected.append(item)
-        batch.problems[f"not kept as mail: {item.reason}"] += 1
-        batch.damaged += 1
-        return
-    if item.mail.is_draft:
-        batch.problems["not kept as mail: a draft"] += 1
-        batch.rejected.append(item._replace(reason="a draft"))
-        return
-    batch.problems.update(item.mail.problems)
-    batch.damaged += bool(item.mail.problems)
-    mail = prepare(item, house)
-    batch.mails.append(mail)
-    batch.chars += len(mail.full_content) + len(mail.body_text) + len(item.mail.html)
-
-
-async def _write(db: Database, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter) -> None:
+async def _write(db: Database, house: House, run: runs.IngestRow, batch: Batch, meter: _Meter) -> None:
     """Write one batch; a mail that Postgres refuses is kept among the rejects and does not take the others with it."""
     undated_at = datetime.fromtimestamp(meter.files[batch.place.file].stat().st_mtime, UTC)
     try:
@@ -252,7 +210,7 @@ async def _write(db: Database, house: House, run: runs.IngestRow, batch: _Batch,
 
 
 async def _write_patiently(
-    db: Database, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter, undated_at: datetime
+    db: Database, house: House, run: runs.IngestRow, batch: Batch, meter: _Meter, undated_at: datetime
 ) -> Stored:
     """Write the batch; another writer that stored one of its mails at the same moment makes it look again."""
     attempt = 0
@@ -298,7 +256,7 @@ def _remains(mail: Prepared) -> bytes:
 
 
 async def _write_once(
-    tx: Tx, house: House, run: runs.IngestRow, batch: _Batch, meter: _Meter, undated_at: datetime
+    tx: Tx, house: House, run: runs.IngestRow, batch: Batch, meter: _Meter, undated_at: datetime
 ) -> Stored:
     stored = await store_batch(tx, house, batch.mails, undated_at=undated_at) if batch.mails else Stored()
     await runs.keep_rejects(tx, run.id, batch.rejected)
