@@ -1,7 +1,7 @@
 """Activities: what has happened with a company, deal or contact. Their author, the deal's people and managers see them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -33,6 +33,8 @@ VISIBLE = """
 """
 # Ingest keeps an activity beside some communications; whoever reads both would count them twice.
 NOT_A_COPY = "(a.external_id IS NULL OR a.external_id NOT LIKE 'communication:%%')"
+# That there was a mail or a meeting is for everybody at the deal to know; its words are for whose mailbox it is in.
+BODY = f"CASE WHEN %(scope)s::uuid IS NULL OR a.user_id = %(scope)s OR {NOT_A_COPY} THEN a.body END"
 
 
 class ActivityNotFound(NotFound):
@@ -136,24 +138,28 @@ class _Review(Row):
 
 async def list_activities(tx: Tx, caller: Caller, filter: ActivityFilter) -> Doc[ActivitiesOut]:
     """Return a page of visible activities: upcoming ones ascending, otherwise newest first."""
+    order: LiteralString = "a.occurred_at, a.id" if filter.upcoming else "a.occurred_at DESC, a.id"
     return await tx.doc(
         ActivitiesOut,
         f"""
         SELECT json_build_object('activities', coalesce(json_agg(x), '[]'))::text
-          FROM (SELECT a.id, a.type, a.subject, a.body, a.occurred_at, a.metadata, a.contact_id, a.company_id,
+          FROM (SELECT a.id, a.type, a.subject, {BODY} AS body, a.occurred_at, a.metadata, a.contact_id, a.company_id,
                        a.company_product_id, a.deal_id,
                        CASE WHEN t.id IS NOT NULL THEN json_build_object('id', t.id, 'name', t.name, 'email', t.email) END AS contact
-                  FROM activities a LEFT JOIN contacts t ON t.id = a.contact_id
-                 WHERE (%(company_id)s::uuid IS NULL OR a.company_id = %(company_id)s)
-                   AND (%(contact_id)s::uuid IS NULL OR a.contact_id = %(contact_id)s)
-                   AND (%(deal_id)s::uuid IS NULL OR a.deal_id = %(deal_id)s)
-                   AND (%(company_product_id)s::uuid IS NULL OR a.company_product_id = %(company_product_id)s)
-                   AND (%(types)s::text[] IS NULL OR a.type = ANY(%(types)s))
-                   AND (NOT %(upcoming)s::bool OR a.occurred_at >= %(now)s)
-                   AND a.match_status <> 'excluded'
-                   AND {VISIBLE}
-                 ORDER BY CASE WHEN %(upcoming)s THEN a.occurred_at END, a.occurred_at DESC, a.id
-                 LIMIT %(limit)s OFFSET %(offset)s) x
+                  FROM (SELECT a.id FROM activities a
+                         WHERE (%(company_id)s::uuid IS NULL OR a.company_id = %(company_id)s)
+                           AND (%(contact_id)s::uuid IS NULL OR a.contact_id = %(contact_id)s)
+                           AND (%(deal_id)s::uuid IS NULL OR a.deal_id = %(deal_id)s)
+                           AND (%(company_product_id)s::uuid IS NULL OR a.company_product_id = %(company_product_id)s)
+                           AND (%(types)s::text[] IS NULL OR a.type = ANY(%(types)s))
+                           AND (NOT %(upcoming)s::bool OR a.occurred_at >= %(now)s)
+                           AND a.match_status <> 'excluded'
+                           AND {VISIBLE}
+                         ORDER BY {order}
+                         LIMIT %(limit)s OFFSET %(offset)s) page
+                  JOIN activities a ON a.id = page.id
+                  LEFT JOIN contacts t ON t.id = a.contact_id
+                 ORDER BY {order}) x
         """,
         **filter.model_dump(exclude={"type"}),
         types=FAMILIES.get(filter.type, [filter.type]) if filter.type else None,

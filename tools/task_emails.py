@@ -7,6 +7,7 @@ from memory.callers import Caller
 from memory.db import Tx
 from memory.rows import Row
 from tools import deals, tasks
+from tools.activities import BODY as ACTIVITY_BODY
 from tools.activities import VISIBLE as ACTIVITY_VISIBLE
 from tools.tasks import TaskRow
 
@@ -59,7 +60,7 @@ async def load_task_context(tx: Tx, caller: Caller, task_id: UUID) -> TaskContex
     happened = await tx.many(
         str,
         f"""
-        SELECT to_char(a.occurred_at, 'YYYY-MM-DD') || ' ' || a.type || ': ' || left(concat_ws('; ', a.subject, a.body), 300)
+        SELECT to_char(a.occurred_at, 'YYYY-MM-DD') || ' ' || a.type || ': ' || left(concat_ws('; ', a.subject, {ACTIVITY_BODY}), 300)
           FROM activities a
          WHERE a.company_id = %(company_id)s AND a.match_status <> 'excluded' AND {ACTIVITY_VISIBLE}
          ORDER BY a.occurred_at DESC, a.id LIMIT 5

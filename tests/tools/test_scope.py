@@ -181,6 +181,17 @@ class TestLists:
         shown = (await activities.list_activities(tx, office.mine, filter)).parse().activities
         assert sorted(str(activity.subject) for activity in shown) == ["Copy", "theirs"]
 
+    async def test_the_copy_of_a_colleagues_meeting_keeps_its_words_to_itself(
+        self, tx: Tx, office: Any, given: Any
+    ) -> None:
+        filter = activities.ActivityFilter(deal_id=office.deal.id)
+        for reader, body in ((office.mine, None), (office.theirs, QUOTE), (office.manager, QUOTE)):
+            (copy,) = (await activities.list_activities(tx, reader, filter)).parse().activities
+            assert (copy.subject, copy.body) == ("Copy", body)
+        task = await given.task(user=office.mine, deal=office.deal)
+        happened = (await task_emails.load_task_context(tx, office.mine, task.id)).happened
+        assert [line.partition(": ")[2] for line in happened] == ["Copy"]
+
     async def test_a_task_does_not_open_its_deal(self, tx: Tx, office: Any, given: Any) -> None:
         task = await given.task(user=office.mine, deal=office.their_deal)
         assert (await task_emails.load_task_context(tx, office.mine, task.id)).deal is None
