@@ -156,8 +156,14 @@ def _ahead(match: re.Match[str], calendar: Calendar) -> date | datetime:
         return _business_days(calendar.today, count)
     if unit.startswith(("month", "monat", "mois", "mes")):
         return _add_months(calendar.today, count)
+    if unit.startswith("fortnight"):
+        return calendar.today + timedelta(days=count * 14)
     weeks = unit.startswith(("week", "woche", "semaine", "semana"))
     return calendar.today + timedelta(days=count * 7 if weeks else count)
+
+
+def _weeks_from_weekday(match: re.Match[str], calendar: Calendar) -> date:
+    return calendar.weekday(_DAYS[match["day"]]) + timedelta(days=7 * _number(match["count"]))
 
 
 def _business_days(day: date, count: int) -> date:
@@ -259,7 +265,7 @@ def _undated(_: re.Match[str], __: Calendar) -> None:
 
 
 _UNITS = (
-    r"minutes?|mins?|hours?|hrs?|(?:business|working) days?|days?|weeks?|months?|stunden?|werktagen?|arbeitstagen?|tagen?|wochen?|"
+    r"minutes?|mins?|hours?|hrs?|(?:business|working) days?|days?|weeks?|fortnights?|months?|stunden?|werktagen?|arbeitstagen?|tagen?|wochen?|"
     r"monaten?|heures?|jours?|semaines?|mois|horas?|d\u00edas?|dias?|semanas?|mes(?:es)?"
 )
 _NEXT = r"(?:next|n\u00e4chste[rnms]?|kommende[rn]?|following|coming|proch\w+|pr\u00f3xim\w+)"
@@ -277,6 +283,7 @@ _WORDS: tuple[tuple[str, Resolve], ...] = (
     (rf"{_LEAD}(?P<period>eow|eom|eoq)(?P<next>(?!))?", _end_of),
     (rf"{_LEAD}(?:the\s+)?(?:end of\s+)?q(?P<quarter>[1-4])", _quarter),
     (rf"{_LEAD}(?:(?P<early>early|beginning of|start of|anfang)|(?:late|later|end of))\s+{_NEXT}\s+(?:week|woche)", _early_next),
+    (rf"(?P<count>{_NUMBER})\s+weeks?\s+from\s+(?P<day>{_DAY}){_HOUR}", _weeks_from_weekday),
     (rf"{_LEAD}(?:first thing\s+)?(?P<which>{_NEXT}\s+)?(?P<day>{_DAY})(?:\s+(?P<week>(?:of\s+)?{_NEXT}\s+(?:week|woche|semaine|semana)|prochaine?|pr\u00f3ximo)|\s+week(?!\w))?{_HOUR}", _weekday),
     (rf"{_LEAD}(?:the\s+)?(?:day after tomorrow|\u00fcbermorgen|apr\u00e8s-demain|pasado ma\u00f1ana){_HOUR}", _days(2)),
     (rf"{_LEAD}(?:first thing\s+)?(?:tomorrow|tmrw|morgen|demain|ma\u00f1ana)(?!\s+(?:never|is another)){_HOUR}", _days(1)),
@@ -297,7 +304,9 @@ _WORDS: tuple[tuple[str, Resolve], ...] = (
 )  # fmt: skip
 _FORMS = tuple((re.compile(rf"(?<![\w/.-]){pattern}(?![\w])", re.IGNORECASE), resolve) for pattern, resolve in _WORDS)
 _PAST = re.compile(
-    r"(?:last|past|previous|since|ago|letzte[nrs]?|vergangene[nrs]?|dernier|pasado|every|each|jeden|chaque|cada)\s+$",
+    r"(?:last|past|previous|since|ago|letzte[nrs]?|vergangene[nrs]?|dernier|pasado|every|each|jeden|chaque|cada)\s+$"
+    # What lies behind is no limit: "Following our call on Monday, I will ..."
+    r"|\b(?:following|further to)\s+(?:(?!\b(?:i|we|you|will|shall)\b)[^,;.']){1,40}$",
     re.IGNORECASE,
 )
 

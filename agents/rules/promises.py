@@ -7,7 +7,7 @@ what was said, states ("I'll be away") and advertising are none. Rather a promis
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agents.rules.dates import Calendar, Due, find_due
@@ -33,15 +33,15 @@ _ADVERBS = r"(?:(?:also|then|just|definitely|certainly|gladly|happily|personally
 # Verbs by which something is done for somebody: the core of a promise.
 _DOES = (
     r"send|share|forward|provide|get (?:back|you|it|that|this|the|these|those|them|our|a|an|in touch|on it|started|to (?:you|it))|"
-    r"follow(?:[- ]?up)?|call|phone|ring|e-?mail|mail|text|ping|message|write|reply|respond|answer|reach out|revert|circle back|come back to|loop|"
+    r"follow(?:[- ]?up)?|call|phone|ring|e-?mail|mail|text|ping|message|write|reply|respond|answer|reach out|revert|circle back|come back (?:to|on|with)|loop|"
     r"introduce|connect you|schedule|reschedule|set (?:it |that |this |one )?up|set up|book|arrange|organi[sz]e|confirm|check|verify|look (?:into|at|over)|"
     r"investigate|find out|review|go (?:over|through)|prepare|draft|put together|pull together|work (?:on|up|out|with)|write up|build|create|produce|"
     r"update|revise|amend|correct|fix|resolve|sort|address|handle|take care|take (?:it|this|that|a look|them|you|the)|deliver|ship|deploy|install|configure|"
     r"complete|finish|finali[sz]e|submit|file|sign|countersign|return|approve|pay|wire|transfer|process|refund|credit|invoice|issue|order|place|upload|post|"
     r"publish|circulate|distribute|attach|include|add|remove|cancel|extend|renew|upgrade|train|walk you|show you|demo|present|bring|drop|pick|run|test|"
-    r"ask|talk (?:to|with)|speak (?:to|with)|discuss (?:it|this|that|the|with)|raise|escalate|clarify|explain|let (?:you|everyone|them|him|her) know|"
+    r"ask|talk (?:to|with)|speak (?:to|with)|discuss (?:it|this|that|the|with)|raise|escalate|clarify|explain|let (?:you|everyone|them|him|her|(?:the|my|our) \w+) know|"
     r"keep you|tell (?:you|them|him|her)|notify|inform|advise|remind|make (?:sure|the|a|an|it|that|this|those)|ensure|give you|have (?:it|that|this|them|the \w+|our \w+|someone|my \w+|an? (?:answer|quote|draft|update|proposal|version|response|result|decision|plan|offer|price|report|first \w+))|"
-    r"put (?:you|it|that|this|the|a|an|in)|move|join|invite|see (?:what|to it|if|whether)|assign|allocate|waive|honou?r|match|hold|reserve|quote|price|propose|compile|gather|collect|document|migrate|import|export|enable|activate|provision|switch|roll out|launch|start|begin|kick off|proceed|stop by|swing by|visit|meet (?:with )?(?:the|our|my|your)|negotiate|push|chase|track|monitor|measure|report|summari[sz]e|redline|mark up|translate|print|scan|copy|fax|deal with|figure out|dig|sync|touch base|chat with|close|open|do (?:that|it|so|this)"
+    r"put (?:you|it|that|this|the|a|an|in)|move|join|invite|see (?:what|to it|if|whether)|assign|allocate|waive|honou?r|match|hold|reserve|quote|price|propose|compile|gather|collect|document|migrate|import|export|enable|activate|provision|switch|roll out|launch|release|start|restart|begin|name|nominate|appoint|kick off|proceed|stop by|swing by|visit|meet (?:with )?(?:the|our|my|your)|negotiate|push|chase|track|monitor|measure|report|summari[sz]e|redline|mark up|translate|print|scan|copy|fax|deal with|figure out|dig|sync|touch base|chat with|close|open|do (?:that|it|so|this)"
 )
 _STATES = (
     r"be|need|want|require|like|love|prefer|wish|hope|know|think|believe|feel|miss|remember|understand|assume|guess|wait|look forward|see you|"
@@ -56,7 +56,7 @@ _PROMISES: tuple[tuple[re.Pattern[str], float], ...] = tuple(
         (rf"(?<![\w']){_SELF}{_FUTURE}\s+{_ADVERBS}(?P<verb>[a-z][\w'-]*)", 0.90),
         (rf"^(?:(?:ok(?:ay)?|sure|thanks|thank you|great|perfect|yes|noted|got it|understood|done)\b[^.;]{{0,40}}[,;.-]\s*)?(?:will|shall|going to)\s+{_ADVERBS}(?P<verb>(?:{_DOES})\b)", 0.86),
         (r"(?:^|[.;,:-]\s+|\band\s+|\bbut\s+|\bso\s+|\bok(?:ay)?,?\s+|\bsure,?\s+)let me (?!know)(?:just |quickly |first )?(?P<verb>(?:check|get back|find out|look into|send|confirm|ask|see (?:what|if|whether)|talk to|speak (?:to|with)|run (?:it|this|that)|circle back|follow up|investigate|dig|work on|pull|put together|share|forward))", 0.82),
-        (r"(?<!\w)(?P<self>our|my)\s+(?P<who>(?:\w+\s+)?(?:team|engineers?|engineering|legal|finance|accounting|support|colleagues?|assistant|manager|lawyers?|counsel|procurement|purchasing|controller|cfo|ceo|cto|boss|office))\s+(?:will|is going to|are going to)\s+(?P<verb>[a-z][\w'-]*)", 0.84),
+        (r"(?<!\w)(?P<self>our|my)\s+(?P<who>(?:\w+\s+)?(?:team|engineers?|engineering|legal|finance|accounting|support|colleagues?|assistant|manager|lawyers?|counsel|procurement|purchasing|controller|cfo|ceo|cto|boss|office|lead|head|director|admin|administrator|developer|technician|accountant|partner)(?:\s+(?!never\b|hardly\b|rarely\b|not\b|probably\b|who\b|that\b)\w+)?),?\s+(?:will|is going to|are going to)\s+(?P<verb>[a-z][\w'-]*)", 0.84),
         (r"(?<!\w)you(?:'ll| will| should)\s+(?:\w+ly\s+)?(?P<verb>(?:have|get|receive)\b)", 0.80),
         (r"(?<!\w)you(?:'ll| will| should)\s+(?:\w+ly\s+)?(?P<verb>hear (?:back )?from (?:me|us)\b)", 0.82),
         (r"(?<!\w)(?P<self>i|we)\s+(?:can|could)\s+(?P<verb>(?:have|get|send|deliver|turn|finish|complete|ship)\b)", 0.78),
@@ -114,6 +114,11 @@ _NEXT_CLAUSE = re.compile(
     r";|\s-\s|,?\s+but\s|,?\s+(?:and|then)\s+(?:i|we|you|he|she|they|please|could|can|would|let)\b|,\s+(?:so|which|while|please|could|can|would)\b|\s+(?:because|since|although|whereas)\s",
     re.IGNORECASE,
 )
+_QUESTION_FOLLOWS = re.compile(
+    r"(?P<stated>(?:i|we)(?:'ll|'m|'re| will| shall| am| are)\b[^,;?]{0,200}(?:, [^,;?]{0,80})?)[,;]\s+(?:but\s+|and\s+|so\s+)?"
+    r"(?:can|could|would|will|do|does|is|are|may|shall) (?:you|we|i|it|the|your|that|there|they)\b",
+    re.IGNORECASE,
+)
 _FOR_YOU = re.compile(
     r"\b(?:you|your|y'all|the (?:team|group)|everyone|ihnen|dir|euch|vous|le|les|te)\b", re.IGNORECASE
 )
@@ -132,7 +137,8 @@ _SUBJECT = re.compile(
 def find_promises(spoken: Sequence[Spoken], calendar: Calendar) -> list[Promise]:
     """Return the promises of a message or conversation, in order, each for the side of whoever makes it."""
     found: list[Promise] = []
-    for said in spoken:
+    for whole in spoken:
+        said = replace(whole, sentence=_stated(whole.sentence))
         if _cannot_promise(said.sentence):
             continue
         direction: Direction = "we_promised" if said.side == "us" else "they_promised"
@@ -143,9 +149,19 @@ def find_promises(spoken: Sequence[Spoken], calendar: Calendar) -> list[Promise]
     return found
 
 
+def _asks(text: str) -> bool:
+    return text.rstrip("\"') ").endswith("?")
+
+
+def _stated(sentence: Sentence) -> Sentence:
+    """Return the sentence without the question that follows its statement: "I will send it, but can you sign?"."""
+    turn = _QUESTION_FOLLOWS.match(sentence.text[:_LONGEST]) if _asks(sentence.text) else None
+    return replace(sentence, text=turn["stated"]) if turn else sentence
+
+
 def _cannot_promise(sentence: Sentence) -> bool:
     text = sentence.text
-    if text.rstrip("\"') ").endswith("?") or _ADVERTISED.search(text):
+    if _asks(text) or _ADVERTISED.search(text):
         return True
     return _CONDITION.search(_WHETHER.sub("", text)) is not None
 
@@ -186,7 +202,9 @@ def _weigh(match: re.Match[str], base: float, clause: str, sentence: Sentence, c
     doing = sentence.text[match.start("verb") :]
     due = find_due(sentence.text, calendar, after=match.start())
     dated = due is not None and due.at is not None
-    if base == _EXPLICIT:
+    if match.groupdict().get("who"):
+        confidence = base if _acts(doing) else None
+    elif base == _EXPLICIT:
         confidence = _explicit(match, doing, clause, dated=dated)
     elif base <= _NEEDS_DATE:
         confidence = base if dated and (due is None or due.deadline or match["verb"].lower() != "get") else None
@@ -203,6 +221,13 @@ def _weigh(match: re.Match[str], base: float, clause: str, sentence: Sentence, c
 
 _EXPLICIT = 0.90
 _NEEDS_DATE = 0.80
+
+
+def _acts(doing: str) -> bool:
+    """Whether a colleague does something; what they like, need, or where they are is no promise."""
+    if doing[:3].lower() == "be ":
+        return _DOING_ING.match(doing[3:]) is not None
+    return _DOING.match(doing) is not None and _FUTILE.match(doing) is None
 
 
 def _explicit(match: re.Match[str], doing: str, clause: str, *, dated: bool) -> float | None:

@@ -40,7 +40,7 @@ _CUES: tuple[tuple[str, float, str], ...] = (
     ("question mark", 1.66, r"\?[\"')\s]*$"),
     ("would be great", 1.48, r"\b(?:would|will|'d) be (?:\w+ )?(?:great|good|nice|helpful|useful|wonderful|appreciated|fantastic|perfect|awesome|terrific|best|better|interested)\b|\bappreciate (?:it|any|your|a|if)\b|\bappreciated\b"),
     ("let me know", 1.48, r"\blet (?:me|us) know\b|\bkeep (?:me|us) (?:posted|updated|informed)"),
-    ("wondering", 1.40, r"\b(?:wondering|wonder|curious) (?:if|whether|about|what|when|how|who)\b|\bany (?:chance|thoughts|ideas|news|update|word|interest|feedback)\b|\bwanted to (?:see|know|check|ask|find out)"),
+    ("wondering", 1.40, r"\b(?:wondering|wonder|curious) (?:if|whether|about|what|when|how|who)\b|\bwants? to know\b|\bany (?:chance|thoughts|ideas|news|update|word|interest|feedback)\b|\bwanted to (?:see|know|check|ask|find out)"),
     ("let us", 1.37, r"\b(?:let's|lets|let us)\b(?! know)"),
     ("opens with a verb", 1.28, rf"^{_LEAD}(?:do not |don't |never |always |just |simply |kindly )?(?:{VERBS})\b(?!'s|:| (?:is|are|was|were|has|have|will|would|can|from)\b)"),
     ("will meet", 1.27, rf"\b(?:will|'ll|can|could|should|shall|may|might|would|let's|to|need to|want to) (?:\w+ ){{0,2}}{_MEET}\b"),
@@ -72,7 +72,7 @@ _CUES: tuple[tuple[str, float, str], ...] = (
     ("exclaims", -0.42, r"!"),
     ("opens with if", -0.44, r"^(?:\W*|and |but |so )if\b"),
     ("somebody does", -0.46, r"\b(?!it would be)(?:he|she|they|it|this|that|there|who|which|\w+s) (?:will|would|has|have|had|is|are|was|were)\b"),
-    ("past", -0.46, r"\b(?:was|were|had|been|did|didn't|wasn't|said|told|sent|received|discussed|got|went|came|thought|made)\b"),
+    ("past", -0.46, r"\b(?:(?:was|were)(?! (?:just |also )?wondering)|had|been|did|didn't|wasn't|said|told|sent|received|discussed|got|went|came|thought|made)\b"),
     ("thanks", -0.50, r"\b(?:thanks|thank you|sorry|congrat\w*|happy (?:birthday|monday|friday|holidays|new))\b"),
     ("very short", -0.55, r"^.{0,22}$"),
     ("very long", -0.62, r"^.{220,}"),
@@ -117,7 +117,11 @@ _OWN_PLAN = re.compile(
     r"^(?:[\w' ]{0,20}, )?(?:i|we)(?:'ll| will| shall|'m going to| am going to|'re going to| are going to| have to| need to| must| can)\b"
 )
 _CLEAR = 0.70
-_WISH = re.compile(r"\b(?:i|we)(?:'d| would) (?:\w+ )?like (?:an?|the|two|three|four|some|more|another|one|\d+) ")
+_WISH = re.compile(
+    r"\b(?:i|we)(?:'d| would) (?:\w+ )?like (?:an?|the|two|three|four|some|more|another|one|\d+) "
+    r"|\b(?:i|we)(?:'m| am| was|'re| are| were) (?:just |also )?(?:wondering|curious) (?:if|whether|what|when|how|who)\b"
+    r"|\b(?:wants?|like|need) to know (?:if|whether|what|when|how|who)\b"
+)
 _WISHED = 0.72
 
 

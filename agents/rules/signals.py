@@ -44,6 +44,8 @@ _UNDONE = re.compile(
 )
 _NOT = re.compile(r"\b(?:not|never|nicht|pas)\b|n't\b")
 _NEGATIVE_ITSELF = frozenset({"deal_at_risk"})
+AGAINST = frozenset({"deal_at_risk", "competitor_evaluating"})
+"""Signals that speak against the deal."""
 _HYPOTHETICAL = re.compile(r"^(?:if|should|in case|unless|whether)\b|\bif you\b")
 
 _USING = re.compile(

@@ -65,9 +65,7 @@ def summarize_contact(inputs: ContactInputs) -> ContactOutput:
     pains = _claims(
         theirs, lambda spoken: [(o.sentence, o.confidence) for o in objections.find_objections(spoken)], "high"
     )
-    wishes = _claims(
-        theirs, lambda spoken: [(s.sentence, s.confidence) for s in signals.find_signals(spoken)], "medium"
-    )
+    wishes = _claims(theirs, _promising, "medium")
     facts = _claims(theirs, lambda spoken: [(f.sentence, f.confidence) for f in signals.find_facts(spoken)], "medium")
     tips = (
         [Action(action="Answer their open concern first.", priority="high", reasoning=pains[0].text)] if pains else []
@@ -115,9 +113,7 @@ def _summary(
         overview.append(quiet)
     theirs = [item for item in material if item.direction == "inbound"]
     risks = [*_recorded_risks(records), *_claims(theirs, _opposed, "high")]
-    chances = _claims(
-        theirs, lambda spoken: [(s.sentence, s.confidence) for s in signals.find_signals(spoken)], "medium"
-    )
+    chances = _claims(theirs, _promising, "medium")
     points = _gist(material)
     return SummaryOutput(
         headline=headline
@@ -132,7 +128,12 @@ def _summary(
 
 
 def _opposed(spoken: Sequence[Sentence]) -> list[tuple[Sentence, float]]:
-    return [(o.sentence, o.confidence) for o in objections.find_objections(spoken) if not o.addressed]
+    held = [(o.sentence, o.confidence) for o in objections.find_objections(spoken) if not o.addressed]
+    return held + [(s.sentence, s.confidence) for s in signals.find_signals(spoken) if s.name in signals.AGAINST]
+
+
+def _promising(spoken: Sequence[Sentence]) -> list[tuple[Sentence, float]]:
+    return [(s.sentence, s.confidence) for s in signals.find_signals(spoken) if s.name not in signals.AGAINST]
 
 
 def _claims(

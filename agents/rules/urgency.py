@@ -15,6 +15,11 @@ _PRESSING = re.compile(
     r"\b(?:urgent(?:ly)?|asap|a\.s\.a\.p|as soon as possible|immediate(?:ly)?|right away|straight away|critical|emergency|time[- ]sensitive|"
     r"top priority|high priority|without delay|deadline is|eod|end of (?:the )?day|by cob|dringend|sofort|urgence|urgente)\b"
 )
+_ELSEWHERE = re.compile(
+    r"\b(?:in|for) (?:any |an )?(?:urgent|emergency|critical) (?:cases?|matters?|requests?|questions?|enquir(?:y|ies)|inquir(?:y|ies)|assistance)\b|"
+    r"\bin (?:case of (?:an )?emergency|dringenden f\u00e4llen)\b"
+)
+"""Whom to turn to when something is urgent: an absence note says it, and presses nobody."""
 _BROKEN = re.compile(
     r"\b(?:is|are|been|completely|still) down\b|\boutage\b|\bnot working\b|\b(?:can't|cannot|unable to|couldn't) (?:log ?in|access|use|work|open|process|ship|bill|operate)\b|"
     r"\bblocked\b|\bblocker\b|\bstopped working\b|\bnothing (?:works|scans|prints|loads|happens)\b|\bdata loss\b|\blawyer|\blegal action\b|\bescalat\w+"
@@ -34,6 +39,7 @@ def judge(sentences: Sequence[Sentence], asked: Sequence[Ask], calendar: Calenda
     or due within a week. A message that says that there is no rush is never high.
     """
     text = " ".join(sentence.lower for sentence in sentences)[:20_000] + " " + subject.lower()[:300]
+    text = _ELSEWHERE.sub(" ", text)
     relaxed = _RELAXED.search(text) is not None
     if not relaxed and (_PRESSING.search(text) or _BROKEN.search(text)):
         return "high"

@@ -27,6 +27,8 @@ class TestFindDue:
             ("on Friday at 3pm", "2026-03-06 15:00"),
             ("by noon on Friday", "2026-03-06 12:00"),
             ("next Friday", "2026-03-13 23:59"),
+            ("a week from Friday", "2026-03-13 23:59"),
+            ("in a fortnight", "2026-03-18 23:59"),
             ("Monday next week", "2026-03-09 23:59"),
             ("by Wednesday", "2026-03-11 23:59"),
             ("next week", "2026-03-11 23:59"),
@@ -88,6 +90,10 @@ class TestFindDue:
 
         assert due is not None
         assert due.text == "by Thursday"
+
+    def test_takes_no_meeting_that_lies_behind_for_a_limit(self):
+        assert find_due("Following our meeting on Monday, I will prepare a proposal.", NEW_YORK) is None
+        assert local("Following our call I will send it by Friday.") == "2026-03-06 23:59"
 
     @pytest.mark.parametrize(
         "text",

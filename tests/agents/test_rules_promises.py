@@ -33,6 +33,9 @@ class TestFindPromises:
             ("Sure, I will let you know by Wednesday, but please confirm the seats.", "Let you know by Wednesday", "by Wednesday"),
             ("Ich schicke Ihnen das Angebot bis Freitag.", "Ich schicke Ihnen das Angebot bis Freitag", "bis Freitag"),
             ("Je vous enverrai le devis demain.", "Je vous enverrai le devis demain", "demain"),
+            ("Our IT lead Tomas will set up the login by Thursday.", "Our IT lead Tomas will set up the login by Thursday", "by Thursday"),
+            ("I'll let the team know on Monday, but can you confirm the seats?", "Let the team know on Monday", "on Monday"),
+            ("We will name the project lead by Monday.", "Name the project lead by Monday", "by Monday"),
             ("Le enviaré la propuesta mañana.", "Le enviaré la propuesta mañana", "mañana"),
         ],
     )  # fmt: skip
@@ -74,6 +77,10 @@ class TestFindPromises:
             "I'll be honest, this is too expensive.",
             "We will have to wait until Friday.",
             "I owe you an apology.",
+            "Our team will love this.",
+            "Our team will need two weeks.",
+            "My manager will be out until Monday.",
+            "If we sign, can you promise that we will ship by Friday?",
         ],
     )
     def test_finds_nothing_in_what_only_looks_like_one(self, sentence: str):

@@ -78,6 +78,15 @@ class TestAsks:
     def test_hears_none_where_there_is_none(self, sentence: str):
         assert questions.asks(sentence) < questions.ASKED
 
+    @pytest.mark.parametrize(
+        "sentence",
+        ["We were wondering whether the licence covers our freelancers.", "My boss wants to know whether we can cancel monthly."],
+    )  # fmt: skip
+    def test_is_sure_of_a_question_that_is_put_indirectly(self, sentence: str):
+        [ask] = questions.find_asks(sentences.split(sentence))
+
+        assert (ask.kind, ask.probability >= guards.SHOWN) == ("request", True)
+
     def test_takes_small_talk_and_courtesy_for_what_they_are(self):
         text = "How are you? Please do not hesitate to call. If you have any questions, let me know. Have a good one. Which plan do you mean?"
 
@@ -286,6 +295,12 @@ class TestRead:
 
         assert (found.commitments_them, found.objections, found.signals) == ([], [], [])
         assert found.playbook_trigger in PLAYS
+
+    def test_is_not_pressed_by_whom_to_call_in_urgent_cases(self):
+        away = "I am away until 16 March. In urgent cases please contact the desk. For urgent matters call 555 0100."
+
+        assert read(message(away)).urgency != "high"
+        assert read(message("This is urgent, we are in urgent need of an answer.")).urgency == "high"
 
     def test_is_unsure_in_a_language_it_does_not_know(self):
         assert (
