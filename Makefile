@@ -6,7 +6,7 @@ export UV_PYTHON_DOWNLOADS := never
 # Trust what this machine trusts: an index may stand behind a proxy with a certificate of its own.
 export UV_SYSTEM_CERTS ?= $(if $(wildcard /etc/ssl/certs/ca-certificates.crt),true,false)
 
-.PHONY: run test check bench lock clean
+.PHONY: run test check bench evals lock clean
 
 run: .venv/.run
 	@exec $(BIN)/python -m api run
@@ -22,6 +22,9 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m tests.bench
+
+evals: .venv/.dev
+	$(BIN)/python -m evals run
 
 # Names, versions and hashes; addresses of package indexes are not written down.
 LOCK = .uv/bin/uv pip compile --quiet --python-version 3.11 --universal --generate-hashes --no-emit-index-url --no-header

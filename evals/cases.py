@@ -390,8 +390,9 @@ class AttackInput(Exact):
 
     @model_validator(mode="before")
     @classmethod
-    def _flat(cls, value: Any) -> Any:
-        return value if isinstance(value, dict) and "attack" in value else {"attack": value}
+    def _flat(cls, value: object) -> object:
+        said = cast("dict[str, Any]", value) if isinstance(value, dict) else None
+        return {"attack": said} if said is not None and "attack" not in said else value
 
 
 class AttackExpected(Exact):
@@ -436,7 +437,7 @@ def read_cases(path: Path, input: type[I], expect: type[E]) -> list[Case[I, E]]:
     cases: list[Case[I, E]] = []
     wrong: list[str] = []
     for place, item in enumerate(cast("list[Any]", said), 1):
-        name = item.get("id", f"case {place}") if isinstance(item, dict) else f"case {place}"
+        name = _name(item) or f"case {place}"
         try:
             cases.append(adapter.validate_python(item))
         except ValidationError as failure:
@@ -446,6 +447,10 @@ def read_cases(path: Path, input: type[I], expect: type[E]) -> list[Case[I, E]]:
     if wrong:
         raise DatasetBroken("\n".join(f"{path.name}: {line}" for line in wrong))
     return cases
+
+
+def _name(item: Any) -> str:
+    return str(cast("dict[str, Any]", item).get("id") or "") if isinstance(item, dict) else ""
 
 
 def digest(cases: list[Case[Any, Any]]) -> str:

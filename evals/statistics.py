@@ -143,9 +143,7 @@ def compare_scores(before: Sequence[float], after: Sequence[float], seed: int = 
     verdict = _verdict(interval, interval.value, significant=significant)
     if verdict == "same" and len(differences) < 1 / MARGIN:
         verdict = "inconclusive"  # a handful of equal cases says little about the next ones
-    return Comparison(
-        verdict, len(differences), lost, won, mcnemar(lost, won), interval, detectable_mean(differences)
-    )
+    return Comparison(verdict, len(differences), lost, won, mcnemar(lost, won), interval, detectable_mean(differences))
 
 
 def _verdict(difference: Interval, net: float, *, significant: bool) -> Verdict:

@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evals import cases
+from evals import cases, judge
 from evals.cases import Case, Split
+from evals.judge import JudgedScorer
 from evals.scorers import Scorer
 from evals.scorers import analysis as of_analysis
 from evals.scorers import drafts as of_drafts
@@ -24,12 +25,21 @@ from evals.scorers import summaries as of_summaries
 from evals.subjects import analysis, injection, matching, reply_draft, summaries
 from evals.subjects.kit import Answered, Asker
 
+FOLLOWS = "Does every statement of the answer follow from the material?"
+APT = (
+    "Does the answer take up what was asked, promise nothing that the material does not have, and leave open what "
+    "nobody knows?"
+)
 Answer = Callable[[Asker, Any], Awaitable[Answered[Any]]]
 
 
 @dataclass(frozen=True)
 class Suite:
-    """One suite. `main` ones must have at least 40 cases; `confusion` names the scorers that tell one class from another."""
+    """
+    One suite. `main` ones must have at least 40 cases.
+
+    `judged` are questions for a model, asked with `--judge`; a suite that `needs_model` is not for the rules.
+    """
 
     name: str
     capability: str
@@ -39,7 +49,9 @@ class Suite:
     answer: Answer
     scorers: Sequence[Scorer]
     dear: Scorer
+    judged: Sequence[JudgedScorer] = ()
     main: bool = True
+    needs_model: bool = False
 
     @property
     def all_scorers(self) -> list[Scorer]:
@@ -107,6 +119,7 @@ SUITES: dict[str, Suite] = {
             answer=reply_draft.answer,
             scorers=(of_drafts.mentions, of_drafts.restraint, of_drafts.gaps, of_drafts.language),
             dear=of_drafts.nothing_invented,
+            judged=(JudgedScorer("apt", APT, of_drafts.shown),),
         ),
         Suite(
             name="summaries",
@@ -115,8 +128,16 @@ SUITES: dict[str, Suite] = {
             input=cases.SummaryInput,
             expect=cases.SummaryExpected,
             answer=summaries.answer,
-            scorers=(of_summaries.coverage, of_summaries.risks, of_summaries.opportunities, of_summaries.restraint, of_summaries.citation),
+            scorers=(
+                of_summaries.coverage,
+                of_summaries.risks,
+                of_summaries.opportunities,
+                of_summaries.restraint,
+                of_summaries.citation,
+            ),
             dear=of_summaries.faithfulness,
+            judged=(JudgedScorer("follows", FOLLOWS, of_summaries.shown),),
+            main=False,
         ),
         Suite(
             name="injection",
@@ -127,6 +148,18 @@ SUITES: dict[str, Suite] = {
             answer=injection.answer,
             scorers=(),
             dear=of_injection.attack_fails,
+        ),
+        Suite(
+            name="judge",
+            capability="evals",
+            about="Whether the judge says what people say: the measure of how far it is trusted.",
+            input=cases.JudgeInput,
+            expect=cases.JudgeExpected,
+            answer=judge.ask,
+            scorers=(judge.agreement,),
+            dear=judge.no_leniency,
+            main=False,
+            needs_model=True,
         ),
     )
 }

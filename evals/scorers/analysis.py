@@ -20,8 +20,7 @@ def _pairs(case: ReadCase, read: Read) -> tuple[list[Pair], list[PromiseRead]]:
         fits = [
             promise
             for promise in left
-            if promise.direction == expected.direction
-            and says(f"{promise.text}\n{promise.quote}", expected.contains)
+            if promise.direction == expected.direction and says(f"{promise.text}\n{promise.quote}", expected.contains)
         ]
         found = next((promise for promise in fits if promise.due == expected.due), fits[0] if fits else None)
         if found is not None:

@@ -9,13 +9,13 @@ from evals.subjects.reply_draft import Drafted
 
 DraftCase = Case[ReplyInput, ReplyExpected]
 _WORDS: dict[str, frozenset[str]] = {
-    "en": frozenset("the and you your to of for is are we our i my with this that have thank thanks will it on".split()),
-    "de": frozenset("der die das und sie ihr ihre wir für ist sind mit nicht ich zu von den auf vielen dank wird eine".split()),
-    "fr": frozenset("le la les et vous votre nous pour est sont avec pas je de du des une merci que dans sera sur".split()),
-    "es": frozenset("el la los las y usted su nosotros para es son con no de del una gracias que en por le nuestro".split()),
-    "it": frozenset("il la i gli e lei suo noi per è sono con non di del una grazie che in da le nostro sarà della".split()),
-    "nl": frozenset("de het een en u uw wij we voor is zijn met niet ik van dat bedankt wordt op ons onze aan".split()),
-    "pt": frozenset("o a os as e você seu nós para é são com não de do da uma obrigado que em por nosso será".split()),
+    "en": frozenset(["the", "and", "you", "your", "to", "of", "for", "is", "are", "we", "our", "i", "my", "with", "this", "that", "have", "thank", "thanks", "will", "it", "on"]),
+    "de": frozenset(["der", "die", "das", "und", "sie", "ihr", "ihre", "wir", "für", "ist", "sind", "mit", "nicht", "ich", "zu", "von", "den", "auf", "vielen", "dank", "wird", "eine"]),
+    "fr": frozenset(["le", "la", "les", "et", "vous", "votre", "nous", "pour", "est", "sont", "avec", "pas", "je", "de", "du", "des", "une", "merci", "que", "dans", "sera", "sur"]),
+    "es": frozenset(["el", "la", "los", "las", "y", "usted", "su", "nosotros", "para", "es", "son", "con", "no", "de", "del", "una", "gracias", "que", "en", "por", "le", "nuestro"]),
+    "it": frozenset(["il", "la", "i", "gli", "e", "lei", "suo", "noi", "per", "è", "sono", "con", "non", "di", "del", "una", "grazie", "che", "in", "da", "le", "nostro", "sarà", "della"]),
+    "nl": frozenset(["de", "het", "een", "en", "u", "uw", "wij", "we", "voor", "is", "zijn", "met", "niet", "ik", "van", "dat", "bedankt", "wordt", "op", "ons", "onze", "aan"]),
+    "pt": frozenset(["o", "a", "os", "as", "e", "você", "seu", "nós", "para", "é", "são", "com", "não", "de", "do", "da", "uma", "obrigado", "que", "em", "por", "nosso", "será"]),
 }  # fmt: skip
 
 
@@ -74,3 +74,12 @@ def nothing_invented(case: DraftCase, answered: Answered[Drafted]) -> Score:
     material = "\n".join(map(str, case.input.model_dump().values()))
     invented = [*drafted.doubts, *(f"The number {number}" for number in foreign_numbers(drafted.text, material))]
     return Score(float(not invented), not invented, "; ".join(invented) or "It is.")
+
+
+def shown(case: DraftCase, answered: Answered[Drafted]) -> tuple[str, str]:
+    """Return what a judge is shown: the instructions, the message and what is owed, and the draft."""
+    asked = case.input
+    material = [f"Instructions: {asked.instructions}"] if asked.instructions else []
+    material += [f"We owe them: {promise}" for promise in asked.open_promises]
+    material += [f"Times that are free: {', '.join(asked.available_times)}"] if asked.available_times else []
+    return "\n".join([*material, f"Message: {asked.last_inbound_summary}"]), answered.value.body

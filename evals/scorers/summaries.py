@@ -73,3 +73,12 @@ def faithfulness(_: SummaryCase, answered: Answered[Summarized]) -> Score:
         wrong += [f'{name} in "{claim.text}"' for name in _NAMED.findall(claim.text) if not says(source, name)]
     every = len(answered.value.claims)
     return Score(float(not wrong), not wrong, "; ".join(wrong) or f"All {every} claims hold.")
+
+
+def shown(_: SummaryCase, answered: Answered[Summarized]) -> tuple[str, str]:
+    """Return what a judge is shown: our records and the sources that are cited, and the claims."""
+    summary = answered.value
+    sources = dict.fromkeys(claim.source for claim in summary.claims)
+    return "\n\n".join([summary.records, *sources]), "\n".join(
+        [summary.headline, *(claim.text for claim in summary.claims)]
+    )

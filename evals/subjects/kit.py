@@ -7,8 +7,7 @@ second one costs nothing. The rules are asked afresh: they are what changes.
 
 import hashlib
 import tempfile
-import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -79,7 +78,6 @@ class Asker:
     door: Door
     purse: Purse
     cache: Path | None = None
-    latencies_ms: list[float] = field(default_factory=list[float])
     remembered: int = 0
 
     def __post_init__(self) -> None:
@@ -93,7 +91,7 @@ class Asker:
         Raises `ModelSilent` when the rules answered in a model's place, `PurseEmpty`, `ModelUnavailable`.
         """
         if self.settings.model_engine == "rules":
-            return await self._timed(purpose, inputs)
+            return await self.door.ask(purpose, inputs, caller=SYSTEM)
         place = await self._place(purpose, inputs)
         if place is not None and place.exists():
             self.remembered += 1
@@ -101,7 +99,7 @@ class Asker:
         self.purse.take()
         paid = 0.0
         try:
-            answer = await self._timed(purpose, inputs)
+            answer = await self.door.ask(purpose, inputs, caller=SYSTEM)
             paid = answer.cost_usd
         finally:
             self.purse.pay(paid)
@@ -111,19 +109,11 @@ class Asker:
             _store(place, answer)
         return answer
 
-    async def _timed(self, purpose: Purpose[I, O], inputs: I) -> Answer[O]:
-        began = time.perf_counter()
-        answer = await self.door.ask(purpose, inputs, caller=SYSTEM)
-        self.latencies_ms.append((time.perf_counter() - began) * 1000)
-        return answer
-
     async def _place(self, purpose: Purpose[Any, Any], inputs: BaseModel) -> Path | None:
         if self.cache is None:
             return None
         prompt = await self._prompts.find(purpose.key)
-        model = prompt.model or (
-            self.settings.model_strong if purpose.tier == "strong" else self.settings.model_cheap
-        )
+        model = prompt.model or (self.settings.model_strong if purpose.tier == "strong" else self.settings.model_cheap)
         identity = orjson.dumps(
             [
                 purpose.key, prompt.version, prompt.source, prompt.system, prompt.user, prompt.temperature, model,
@@ -146,10 +136,5 @@ def _store(place: Path, answer: Answer[Any]) -> None:
 
 def _restored(purpose: Purpose[Any, O], said: dict[str, Any]) -> Answer[O]:
     """Return an answer of before. What it cost then is what it costs to get, whoever paid."""
-    return Answer(**said | {"value": purpose.output.model_validate(said["value"])})
-
-
-def origin_of(answer: Answer[Any]) -> dict[str, Any]:
-    """Return where an answer came from, for the results."""
-    said = asdict(answer)
-    return {name: said[name] for name in ("engine", "model", "prompt_key", "prompt_version", "cost_usd")}
+    origin: dict[str, Any] = {name: value for name, value in said.items() if name != "value"}
+    return Answer(value=purpose.output.model_validate(said["value"]), **origin)

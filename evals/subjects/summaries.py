@@ -6,7 +6,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from agents.summaries import checks, words
-from agents.summaries.outputs import Kept, SummaryOutput
+from agents.summaries.outputs import Cited, Kept, SummaryOutput
 from evals.cases import SummaryInput, made_id
 from evals.subjects.kit import Answered, Asker
 from tools.summary_context import (
@@ -72,10 +72,13 @@ async def answer(asker: Asker, case: SummaryInput) -> Answered[Summarized]:
 
 def _summarized(kept: Kept, seen: SummaryContext, records: str) -> Summarized:
     texts = {source.id: source.text for source in seen.sources}
-    facts = {source.id: f"{source.who or ''} {source.occurred_at.date()} {source.title or ''}" for source in seen.sources}
+    facts = {
+        source.id: f"{source.who or ''} {source.occurred_at.date()} {source.title or ''}" for source in seen.sources
+    }
     claims: list[ClaimKept] = []
     for part in LISTS:
-        for cited in getattr(kept, part):
+        standing: list[Cited] = getattr(kept, part)
+        for cited in standing:
             citation = kept.citations[cited.cites[0] - 1]
             source = f"{texts[citation.id]}\n{facts[citation.id]}" if citation.id else records
             claims.append(ClaimKept(part=part, text=cited.text, quote=citation.quote, source=source))

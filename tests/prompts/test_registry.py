@@ -117,7 +117,7 @@ def purposes() -> list[Purpose[Any, Any]]:
     return [purpose for purpose in list_purposes() if not purpose.key.startswith(PRIVATE)]
 
 
-PRIVATE = ("test_", "errand_", "bench_", "nowhere")
+PRIVATE = ("test_", "errand_", "bench_", "eval_", "nowhere")
 
 
 class TestOurs:

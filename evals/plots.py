@@ -1,0 +1,78 @@
+"""Plots as inline SVG, drawn with the colours of the page that they stand in."""
+
+from collections.abc import Sequence
+from html import escape
+
+from evals.statistics import Interval
+
+_LEFT, _WIDTH, _ROW = 180, 420, 24
+
+
+def bars(figures: Sequence[tuple[str, Interval, float | None]]) -> str:
+    """Draw shares as bars with their intervals; a dashed line is the share of before."""
+    height = _ROW * len(figures) + 24
+    parts = [_axis(height)]
+    for row, (name, share, was) in enumerate(figures):
+        top = row * _ROW + 4
+        middle = top + 8
+        parts.append(f'<text x="{_LEFT - 8}" y="{middle + 4}" text-anchor="end">{escape(name)}</text>')
+        parts.append(f'<rect class="bar" x="{_LEFT}" y="{top}" width="{share.value * _WIDTH:.1f}" height="16" rx="2"/>')
+        parts.append(_reach(share, middle))
+        if was is not None:
+            x = _LEFT + was * _WIDTH
+            parts.append(f'<line class="was" x1="{x:.1f}" y1="{top - 2}" x2="{x:.1f}" y2="{top + 18}"/>')
+        parts.append(f'<text x="{_LEFT + _WIDTH + 8}" y="{middle + 4}">{share.value:.0%}</text>')
+    return _svg(_LEFT + _WIDTH + 60, height, parts, "Share passed, by scorer")
+
+
+def _axis(height: int) -> str:
+    marks = [
+        f'<line class="axis" x1="{_LEFT + at * _WIDTH:.0f}" y1="0" x2="{_LEFT + at * _WIDTH:.0f}" y2="{height - 18}"/>'
+        f'<text class="soft" x="{_LEFT + at * _WIDTH:.0f}" y="{height - 4}" text-anchor="middle">{at:.0%}</text>'
+        for at in (0, 0.25, 0.5, 0.75, 1)
+    ]
+    return "".join(marks)
+
+
+def _reach(share: Interval, y: int) -> str:
+    low, high = _LEFT + share.low * _WIDTH, _LEFT + share.high * _WIDTH
+    ends = "".join(f'<line class="reach" x1="{x:.1f}" y1="{y - 4}" x2="{x:.1f}" y2="{y + 4}"/>' for x in (low, high))
+    return f'<line class="reach" x1="{low:.1f}" y1="{y}" x2="{high:.1f}" y2="{y}"/>{ends}'
+
+
+def line(name: str, values: Sequence[float]) -> str:
+    """Draw one share over runs, oldest first."""
+    step = _WIDTH / max(1, len(values) - 1)
+    points = " ".join(f"{_LEFT + place * step:.1f},{44 - value * 40:.1f}" for place, value in enumerate(values))
+    parts = [
+        f'<text x="{_LEFT - 8}" y="28" text-anchor="end">{escape(name)}</text>',
+        f'<line class="axis" x1="{_LEFT}" y1="44" x2="{_LEFT + _WIDTH}" y2="44"/><line class="axis" x1="{_LEFT}" y1="4" x2="{_LEFT + _WIDTH}" y2="4"/>',
+        f'<polyline class="path" points="{points}"/>',
+        f'<text x="{_LEFT + _WIDTH + 8}" y="28">{values[-1]:.1%}</text>',
+    ]
+    return _svg(_LEFT + _WIDTH + 60, 50, parts, f"{name} over runs")
+
+
+def scatter(points: Sequence[tuple[str, float, float]]) -> str:
+    """Draw (label, USD, share passed): to the right is dearer, higher is better."""
+    height = 220
+    dearest = max((usd for _, usd, _ in points), default=0) or 1.0
+    parts = [
+        f'<line class="axis" x1="60" y1="{height - 30}" x2="{60 + _WIDTH}" y2="{height - 30}"/><line class="axis" x1="60" y1="10" x2="60" y2="{height - 30}"/>',
+        f'<text class="soft" x="{60 + _WIDTH}" y="{height - 10}" text-anchor="end">{dearest:.2f} USD</text>',
+        f'<text class="soft" x="52" y="18" text-anchor="end">100%</text><text class="soft" x="52" y="{height - 30}" text-anchor="end">0%</text>',
+    ]
+    for label, usd, share in points:
+        x, y = 60 + usd / dearest * (_WIDTH - 20) + 6, height - 30 - share * (height - 40)
+        parts.append(
+            f'<circle class="bar" cx="{x:.1f}" cy="{y:.1f}" r="5"/><text x="{x + 9:.1f}" y="{y + 4:.1f}">{escape(label)} {share:.1%}</text>'
+        )
+    return _svg(_WIDTH + 260, height, parts, "Cost against quality")
+
+
+def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:
+    return (
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(title)}">'
+        + "".join(parts)
+        + "</svg>"
+    )
