@@ -251,7 +251,12 @@ class StaleSubject(Row):
 
 
 async def list_stale(tx: Tx, caller: Caller, *, limit: int = 50) -> list[StaleSubject]:
-    """Return the caller's stale summaries, oldest first; the service itself sees everybody's."""
+    """
+    Return the caller's stale summaries, oldest first; the service itself sees everybody's.
+
+    What cannot be made again is left out, or it would stand before the rest for ever: subjects that are gone, deals that
+    their reader has handed on, readers who have left or now read what managers read.
+    """
     return await tx.many(
         StaleSubject,
         """
@@ -259,6 +264,14 @@ async def list_stale(tx: Tx, caller: Caller, *, limit: int = 50) -> list[StaleSu
                coalesce(s.deal_id, s.company_id, s.contact_id) AS subject_id, s.audience_id
           FROM ai_summaries s
          WHERE s.stale AND (%(everybody)s OR s.audience_id IS NOT DISTINCT FROM %(audience)s)
+           AND (s.company_id IS NULL OR EXISTS (SELECT 1 FROM companies c WHERE c.id = s.company_id AND c.deleted_at IS NULL))
+           AND (s.contact_id IS NULL OR EXISTS (SELECT 1 FROM contacts t WHERE t.id = s.contact_id AND t.deleted_at IS NULL))
+           AND (s.audience_id IS NULL
+                OR EXISTS (SELECT 1 FROM users u WHERE u.id = s.audience_id AND u.is_active AND u.role = 'rep')
+                   AND (s.deal_id IS NULL OR EXISTS (
+                       SELECT 1 FROM deals d WHERE d.id = s.deal_id
+                          AND (d.owner_id = s.audience_id
+                               OR d.id IN (SELECT w.deal_id FROM deal_collaborators w WHERE w.user_id = s.audience_id)))))
          ORDER BY s.generated_at, s.id LIMIT %(limit)s
         """,
         everybody=caller.kind == "system",

@@ -168,7 +168,8 @@ async def analyze(body: AnalyzeIn, user: User, services: Services) -> AnalyzedOu
     await _read(services, user, body.communication_id, force=body.force)
     async with services.db.reading() as tx:
         found = await listing.list_communications(tx, user, listing.CommunicationFilter(id=body.communication_id))
-    analysis = found.parse().communications[0].current_analysis
+    shown = found.parse().communications
+    analysis = shown[0].current_analysis if shown else None
     return AnalyzedOut(
         analysisId=analysis.id if analysis else None, analysis=analysis.model_dump(mode="json") if analysis else None
     )

@@ -13,9 +13,9 @@ from api.deps import Services, StartsModel, User
 from api.services import Services as ProcessServices
 from memory.callers import Caller
 from memory.db import clock
-from memory.errors import Outage
+from memory.errors import NotFound, Outage
 from memory.rows import In, Row
-from tools import summaries
+from tools import summaries, summary_context
 from tools.summaries import SummariesOut, SummaryOut, SummaryRow, SummaryStats
 from tools.summary_context import EntityType
 
@@ -104,6 +104,7 @@ async def get_summary(type: EntityType, id: UUID, user: User, services: Services
         made = await _make(services, user, type, id, force=False)
     except Outage:
         async with services.db.reading() as tx:
+            await summary_context.get_company_of(tx, user, type, id)
             old = await summaries.find_summary(tx, user, type, id)
         if old is None:
             raise
@@ -134,11 +135,13 @@ async def _make(services: ProcessServices, user: Caller, type: EntityType, id: U
 async def _refresh(services: ProcessServices, user: Caller, limit: int) -> Refreshed:
     async with services.db.reading() as tx:
         stale = await summaries.list_stale(tx, user, limit=limit)
-    successful, errors = 0, list[str]()
+    successful, skipped, errors = 0, 0, list[str]()
     for subject in stale:
         try:
             await _make(services, user, subject.type, subject.subject_id, force=False)
             successful += 1
+        except NotFound:  # a deal that was handed on, or a company that is gone
+            skipped += 1
         except Outage as failure:
             errors.append(f"{subject.type} {subject.subject_id}: {failure.message}")
-    return Refreshed(successful=successful, failed=len(errors), skipped=0, errors=errors)
+    return Refreshed(successful=successful, failed=len(errors), skipped=skipped, errors=errors)

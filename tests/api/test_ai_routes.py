@@ -39,6 +39,11 @@ class TestAnalyze:
         answer = await live.post("/api/communications/analyze", json={"communication_id": str(scene["other"].id)})
         assert answer.status_code == 404
 
+    async def test_of_an_excluded_message_shows_nothing(self, live: Any, scene: Any) -> None:
+        await live.post(f"/api/communications/{scene['mail'].id}/exclude", json={})
+        answer = await live.post("/api/communications/analyze", json={"communication_id": str(scene["mail"].id)})
+        assert (answer.status_code, answer.json()["analysis"]) == (200, None)
+
     async def test_a_failure_gives_the_claim_back(
         self, live: Any, scene: Any, live_app: Any, monkeypatch: Any, db: Database
     ) -> None:
@@ -97,6 +102,21 @@ class TestSummaries:
             await tx.run("UPDATE ai_summaries SET stale = true")
         done = await live.post("/api/ai/summaries", json={"action": "refresh_stale"})
         assert done.json()["result"] == {"successful": 1, "failed": 0, "skipped": 0, "errors": []}
+
+    async def test_an_old_one_stands_in_while_no_agent_answers_but_not_for_who_lost_the_deal(
+        self, live: Any, scene: Any, live_app: Any, monkeypatch: Any, db: Database
+    ) -> None:
+        async def fail(*_: Any) -> None:
+            raise AgentsAsleep
+
+        address = f"/api/ai/summaries/deal/{scene['deal'].id}"
+        await live.get(address)
+        monkeypatch.setattr(live_app.state.services, "perform", fail)
+        assert (await live.get(address)).json()["wasStale"] is True
+        async with db.transaction() as tx:
+            await tx.run("UPDATE deals SET owner_id = NULL")
+        assert (await live.get(address)).status_code == 404
+        assert (await live.get("/api/ai/summaries")).json()["total"] == 0
 
     @pytest.mark.parametrize(
         "address", ["/api/ai/summaries?id=7b0e4b5e-7d2f-4f5e-9d7f-1f8f5f2b3c4d", "/api/ai/summaries/planet/x"]

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from memory.callers import SYSTEM
 from memory.db import Json, Tx
 from memory.errors import NotFound, Rendered
 from tools import (
@@ -119,6 +120,26 @@ class TestSummaries:
             "UPDATE deals SET owner_id = %(new)s WHERE id = %(id)s", new=office.theirs.user_id, id=office.deal.id
         )
         assert (await summaries.list_summaries(tx, office.mine, summaries.SummaryFilter())).total == 0
+
+    async def test_that_nobody_can_make_again_do_not_stand_in_line(self, tx: Tx, office: Any, given: Any) -> None:
+        async def stale(reader: Any, **subject: Any) -> None:
+            type = "deal_overview" if "deal_id" in subject else "company_overview"
+            await given.row(
+                "ai_summaries", **subject, audience_id=reader and reader.user_id, summary_type=type, summary=Json({}), summary_text="x",
+                generated_at=tx.now, context_hash="h", stale=True,
+            )  # fmt: skip
+
+        gone, left = await given.company(deleted_at=tx.now), await given.user(is_active=False)
+        await stale(None, company_id=gone.id)
+        await stale(office.mine, deal_id=office.their_deal.id)
+        await stale(left, company_id=office.company.id)
+        await stale(office.manager, company_id=office.company.id)
+        assert await summaries.list_stale(tx, SYSTEM) == []
+        await stale(None, company_id=office.company.id)
+        await stale(office.mine, deal_id=office.deal.id)
+        readers = {subject.audience_id for subject in await summaries.list_stale(tx, SYSTEM)}
+        assert readers == {None, office.mine.user_id}
+        assert [s.audience_id for s in await summaries.list_stale(tx, office.mine)] == [office.mine.user_id]
 
 
 class TestDealFacts:
