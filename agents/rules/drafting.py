@@ -13,7 +13,8 @@ from agents.rules import answers, questions, sentences
 MOST_ASKED = 4
 ASKED_SURELY = 0.6
 _MEETING = re.compile(
-    r"\b(?:meet(?:ing)?|call|chat|demo|slot|availab\w+|calendar|schedule|time to talk)\b", re.IGNORECASE
+    r"\b(?:meet(?:ing)?|call|chat|demo|slot|availab\w+|calendar|schedule|time to talk|(?:speak|talk) (?:for|with|to|about|on|next|this|later|tomorrow|again)|half an hour)\b",
+    re.IGNORECASE,
 )
 
 

@@ -30,7 +30,7 @@ _SELLING = re.compile(
     re.IGNORECASE,
 )
 _BUYING = re.compile(
-    r"\b(?:interested in|looking for|pricing|quotes?|quotations?|rfq|rfp|request for (?:quotation|proposals?|information)|bid invitation|tender|(?:need|want|have) a (?:system|solution|software|tool|vendor)|do you (?:do|offer|sell|support|work with|have)|demo|trial|evaluat\w+|learn more about your|purchase|buy|subscribe|sign up|more information about|how much)\b",
+    r"\b(?:interested in|looking for|pricing|quotes?|quotations?|rfq|rfp|request for (?:quotation|proposals?|information)|bid invitation|tender|(?:need|want|have) a (?:system|solution|software|tool|vendor)|do you (?:do|offer|sell|support|work with|have)|demo|trial|evaluat\w+|learn more about your|purchase|buy|subscribe|sign up|more information about|how much|angebot|anfrage|vorf\u00fchrung|wir suchen|was kostet|devis|d\u00e9mo(?:nstration)?|combien co\u00fbte|nous cherchons|presupuesto|cotizaci\u00f3n|demostraci\u00f3n|cu\u00e1nto cuesta|buscamos)\b",
     re.IGNORECASE,
 )
 _TITLE_WORDS = re.compile(r"[._+-]+|\d+")

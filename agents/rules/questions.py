@@ -94,8 +94,8 @@ ASKED = 0.45
 # Other languages have no fitted weights: only forms that are requests by grammar.
 _FOREIGN = re.compile(
     r"\b(?:k\u00f6nn(?:en|ten) sie|k\u00f6nnt(?:et)? ihr|kannst du|k\u00f6nntest du|w\u00fcrden sie|w\u00e4ren sie|bitte \w+|\w+en sie (?:uns|mir|bitte)|"
-    r"bitten wir (?:sie|um)|lassen sie (?:uns|mich)|geben sie (?:uns|mir))\b"
-    r"|\b(?:pou(?:vez|rriez)[- ]vous|peux[- ]tu|veuillez|merci de \w+er\b|merci de bien vouloir|s'il vous pla\u00eet|auriez[- ]vous)"
+    r"bitten (?:wir )?(?:sie|um)|lassen sie (?:uns|mich)|geben sie (?:uns|mir))\b"
+    r"|\b(?:pou(?:vez|rriez)[- ]vous|peux[- ]tu|veuillez|merci de \w+er\b|merci de bien vouloir|nous (?:aimerions|souhaiterions)|s'il vous pla\u00eet|auriez[- ]vous)"
     r"|\b(?:podr[i\u00ed]as?(?:n)?|puedes?|pueden|por favor|le(?:s)? agradecer[i\u00ed]a|me gustar[i\u00ed]a que)\b",
 )
 _SMALL_TALK = re.compile(

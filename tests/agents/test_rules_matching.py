@@ -58,6 +58,16 @@ class TestPlace:
     def test_is_as_sure_as_the_evidence(self, evidence: list[str], confidence: float):
         assert place(envelope([evidence])).company_match.confidence == confidence
 
+    @pytest.mark.parametrize(
+        "text",
+        ["Wir suchen eine Software und bitten um ein Angebot.", "Nous aimerions voir une démonstration.", "Buenos días, ¿cuánto cuesta para 20 usuarios?"],
+    )  # fmt: skip
+    def test_turns_away_no_inquiry_in_another_language(self, text: str):
+        triage = place(envelope([], contentPreview=text)).triage
+
+        assert triage is not None
+        assert triage.decision == "BOOK"
+
     def test_prefers_the_better_evidence(self):
         assert place(envelope([["name"], ["domain"]])).company_match.number == 2
 
