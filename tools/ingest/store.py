@@ -10,12 +10,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import orjson
 
-from memory.db import Tx
+from memory.db import NULL, Tx
 from memory.rows import Row
 from tools.ingest.conversations import upsert_conversations
 from tools.ingest.rows import House, Placed, Prepared, domains_of
@@ -37,8 +36,10 @@ MESSAGE = (
 PARTICIPANT = ("communication_id", "side", "role", "email", "domain", "name", "contact_id", "user_id")
 
 _SLASH, _QUOTE = "\\", '"'
+_BOOLEAN = {False: "f", True: "t"}
 CONTACT_CONFIDENCE = "0.95"
 DOMAIN_CONFIDENCE = "0.90"
+_CONFIDENCE = {"contact_email": CONTACT_CONFIDENCE, "company_domain": DOMAIN_CONFIDENCE}
 
 
 @dataclass(slots=True)
@@ -93,13 +94,13 @@ async def _leave_out_stored(tx: Tx, user_id: UUID, batch: Sequence[Prepared]) ->
         await tx.many(
             str,
             """
-            SELECT internet_message_id FROM communications WHERE user_id = %(user_id)s AND internet_message_id = ANY(%(keys)s)
+            SELECT internet_message_id FROM communications WHERE user_id = %(user_id)s AND internet_message_id = ANY(%(keys)s::text[])
             UNION ALL
-            SELECT message_id FROM email_messages WHERE user_id = %(user_id)s AND message_id = ANY(%(names)s)
+            SELECT message_id FROM email_messages WHERE user_id = %(user_id)s AND message_id = ANY(%(names)s::text[])
             """,
             user_id=user_id,
-            keys=[mail.key for mail in batch],
-            names=list({name for mail in batch for name in (mail.key, mail.mail.provider_id) if name}),
+            keys=_array([mail.key for mail in batch]),
+            names=_array(list({name for mail in batch for name in (mail.key, mail.mail.provider_id) if name})),
         )
     )
     fresh: list[Prepared] = []
@@ -119,9 +120,9 @@ class _ThreadId(Row):
 async def _find_threads(tx: Tx, user_id: UUID, mails: Iterable[Prepared]) -> Threads:
     rows = await tx.many(
         _ThreadId,
-        "SELECT message_id, thread_id FROM email_thread_ids WHERE user_id = %(user_id)s AND message_id = ANY(%(keys)s)",
+        "SELECT message_id, thread_id FROM email_thread_ids WHERE user_id = %(user_id)s AND message_id = ANY(%(keys)s::text[])",
         user_id=user_id,
-        keys=list({key for mail in mails for key in mail.keys}),
+        keys=_array(list({key for mail in mails for key in mail.keys})),
     )
     return Threads({row.message_id: row.thread_id for row in rows})
 
@@ -276,35 +277,33 @@ async def _write(tx: Tx, house: House, placed: Sequence[Placed], people: People,
     user_id = str(house.user_id)
     message_ids = _new_ids(len(placed), tx.now)
     together = list(zip(placed, message_ids, strict=True))
-    await tx.copy(
-        "communications", COMMUNICATION, (_communication(item, row, user_id, people, house) for item, row in together)
+    await tx.copy_text(
+        "communications", COMMUNICATION, [_communication(item, row, user_id, people, house) for item, row in together]
     )
-    await tx.copy(
-        "email_messages", MESSAGE, (_message(item, row, user_id, conversations, house) for item, row in together)
+    await tx.copy_text(
+        "email_messages", MESSAGE, [_message(item, row, user_id, conversations, house) for item, row in together]
     )
-    await tx.copy(
-        "communication_participants",
-        PARTICIPANT,
-        (row for item in placed for row in _participants(item, people, house)),
-    )
+    participants = [row for item in placed for row in _participants(item, people, house)]
+    if participants:
+        await tx.copy_text("communication_participants", PARTICIPANT, participants)
 
 
-def _communication(item: Placed, message_id: str, user_id: str, people: People, house: House) -> tuple[Any, ...]:
+def _communication(item: Placed, message_id: str, user_id: str, people: People, house: House) -> tuple[str, ...]:
     mail = item.mail
     source = mail.mail
     external = mail.external
     answer = item.answered_by
     awaited = mail.expects_answer
     return (
-        item.id, user_id, item.company_id, item.contact_id, "email", mail.direction, item.occurred_at, source.subject, mail.preview, mail.full_content,
+        item.id, user_id, item.company_id or NULL, item.contact_id or NULL, "email", mail.direction, item.occurred_at.isoformat(), source.subject, mail.preview, mail.full_content,
         mail.attachments, _people_json(mail.ours, people, house), _people_json(mail.theirs, people, house),
-        external.email if external else None, external.name or None if external else None, external.domain if external else None,
+        external.email if external else NULL, external.name or NULL if external else NULL, external.domain if external else NULL,
         "email_messages", message_id, "microsoft" if source.provider_id else "mail", source.provider_id or mail.key, mail.key, item.thread,
-        source.in_reply_to or None, _array(source.references), item.awaits_us, item.awaits_them,
-        item.occurred_at + timedelta(minutes=house.sla_minutes) if awaited else None, house.sla_minutes if awaited else None,
-        answer.occurred_at if answer else None, answer.id if answer else None, mail.noise_type,
+        source.in_reply_to or NULL, _array(source.references), _BOOLEAN[item.awaits_us], _BOOLEAN[item.awaits_them],
+        (item.occurred_at + timedelta(minutes=house.sla_minutes)).isoformat() if awaited else NULL, str(house.sla_minutes) if awaited else NULL,
+        answer.occurred_at.isoformat() if answer else NULL, answer.id if answer else NULL, mail.noise_type or NULL,
         "skipped" if mail.noise_type else "pending", "auto" if item.match_method else "unmatched",
-        {"contact_email": CONTACT_CONFIDENCE, "company_domain": DOMAIN_CONFIDENCE}.get(item.match_method or ""), item.match_method, mail.content_hash,
+        _CONFIDENCE.get(item.match_method or "", NULL), item.match_method or NULL, mail.content_hash,
     )  # fmt: skip
 
 
@@ -327,29 +326,33 @@ def _people_json(people_of: Sequence[tuple[str, Address]], people: People, house
 
 def _message(
     item: Placed, message_id: str, user_id: str, conversations: dict[str, str], house: House
-) -> tuple[Any, ...]:
+) -> tuple[str, ...]:
     mail = item.mail.mail
     sender = mail.sender
     return (
-        message_id, item.id, conversations.get(item.thread), user_id, mail.provider_id or item.mail.key, item.mail.key, mail.folder_id or None,
-        sender.email if sender else None, sender.name or None if sender else None,
+        message_id, item.id, conversations.get(item.thread, NULL), user_id, mail.provider_id or item.mail.key, item.mail.key, mail.folder_id or NULL,
+        sender.email if sender else NULL, sender.name or NULL if sender else NULL,
         _array([person.email for person in mail.to]), _array([person.name for person in mail.to]),
         _array([person.email for person in mail.cc]), _array([person.name for person in mail.cc]),
-        item.mail.preview, item.mail.body_text, mail.html or None, mail.is_read, sender is not None and sender.email == house.email, mail.is_flagged,
-        bool(mail.attachments) or "x-has-attachments" in mail.headers, mail.importance, mail.received_at, mail.sent_at,
+        item.mail.preview, item.mail.body_text, mail.html or NULL, _BOOLEAN[mail.is_read], _BOOLEAN[sender is not None and sender.email == house.email],
+        _BOOLEAN[mail.is_flagged], _BOOLEAN[bool(mail.attachments) or "x-has-attachments" in mail.headers], mail.importance,
+        mail.received_at.isoformat() if mail.received_at else NULL, mail.sent_at.isoformat() if mail.sent_at else NULL,
     )  # fmt: skip
 
 
 def _array(texts: Sequence[str]) -> str:
-    """Return the texts as the literal of a Postgres array; COPY takes it as it is."""
+    """Return the texts as the literal of a Postgres array."""
     if not texts:
         return "{}"
+    whole = '","'.join(texts)
+    if _SLASH not in whole and whole.count(_QUOTE) == 2 * (len(texts) - 1):
+        return f'{{"{whole}"}}'
     return (
         "{" + ",".join(f'"{text.replace(_SLASH, _SLASH * 2).replace(_QUOTE, _SLASH + _QUOTE)}"' for text in texts) + "}"
     )
 
 
-def _participants(item: Placed, people: People, house: House) -> Iterable[tuple[Any, ...]]:
+def _participants(item: Placed, people: People, house: House) -> Iterable[tuple[str, ...]]:
     for side, who in (("our", item.mail.ours), ("their", item.mail.theirs)):
         for role, person in who:
             contact = people.contacts.get(person.email)
@@ -359,9 +362,9 @@ def _participants(item: Placed, people: People, house: House) -> Iterable[tuple[
                 role,
                 person.email,
                 person.domain,
-                person.name or None,
-                contact[0] if contact else None,
-                house.users.get(person.email),
+                person.name or NULL,
+                contact[0] if contact else NULL,
+                house.users.get(person.email, NULL),
             )
 
 
@@ -375,8 +378,8 @@ async def _keep_thread_ids(tx: Tx, user_id: UUID, threads: Threads) -> None:
         ON CONFLICT DO NOTHING
         """,
         user_id=user_id,
-        keys=list(threads.added),
-        threads=[threads.root(thread) for thread in threads.added.values()],
+        keys=_array(list(threads.added)),
+        threads=_array([threads.root(thread) for thread in threads.added.values()]),
     )
 
 

@@ -1,8 +1,9 @@
 """One mail as it was sent, whatever form it arrived in."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Literal, NamedTuple
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
 
 
 class Address(NamedTuple):
@@ -58,6 +59,13 @@ class Mail:
     is_draft: bool = False
     is_flagged: bool = False
     problems: list[str] = field(default_factory=list[str])
+
+    def __reduce__(self) -> tuple[type["Mail"], tuple[Any, ...]]:
+        """Travel between processes as plain values in order, which costs half of what names and values do."""
+        return Mail, _values(self)
+
+
+_values = attrgetter(*(part.name for part in fields(Mail)))
 
 
 class Unreadable(Exception):

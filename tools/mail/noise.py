@@ -84,15 +84,20 @@ def kind_of(mail: Mail, text: str = "", *, notetakers: Collection[str] = NOTETAK
 
 def within(domain: str, domains: Collection[str]) -> bool:
     """Whether the domain is one of these or lies below one."""
-    return domain in domains or any(domain.endswith(f".{other}") for other in domains)
+    while domain:
+        if domain in domains:
+            return True
+        domain = domain.partition(".")[2]
+    return False
 
 
 def _is_calendar(mail: Mail, email: str, domain: str) -> bool:
     if mail.calendar_method in ("REQUEST", "REPLY", "CANCEL", "COUNTER", "DECLINECOUNTER", "REFRESH"):
         return True
     known = email in CALENDARS or within(domain, CALENDARS)
-    with_ics = bool(mail.calendar_method) or any(
-        part.name.lower().endswith(".ics") or part.content_type == "text/calendar" for part in mail.attachments
+    with_ics = bool(mail.calendar_method) or (
+        bool(mail.attachments)
+        and any(part.name.lower().endswith(".ics") or part.content_type == "text/calendar" for part in mail.attachments)
     )
     return known or (with_ics and _CALENDAR_SUBJECT.match(mail.subject) is not None)
 

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Literal
+from operator import attrgetter
+from typing import Any, Literal
 from uuid import UUID
 
 import orjson
@@ -93,6 +94,13 @@ class Prepared:
             and self.mail.sender is not None
             and _has_date(self.mail)
         )
+
+    def __reduce__(self) -> tuple[type["Prepared"], tuple[Any, ...]]:
+        """Travel between processes as plain values in order."""
+        return Prepared, _values(self)
+
+
+_values = attrgetter(*(part.name for part in fields(Prepared)))
 
 
 def _has_date(mail: Mail) -> bool:

@@ -8,6 +8,7 @@ It ends by itself when the pipe breaks, so that nothing outlives a process that 
 """
 
 import fcntl
+import gc
 import os
 import pickle
 import subprocess
@@ -92,6 +93,9 @@ def _serve() -> None:
     """Read as ordered, until the end or until nobody listens."""
     answers = os.fdopen(os.dup(1), "wb", buffering=PIPE_BYTES)
     os.dup2(2, 1)
+    # What is parsed dies with its batch and makes no circles: the collector would look at every mail for nothing.
+    gc.freeze()
+    gc.set_threshold(200_000, 20, 20)
     path, start, house, limits = pickle.load(sys.stdin.buffer)  # noqa: S301 - our own parent on a pipe of our own
     try:
         for batch in batches.read(path, start, house, limits):
