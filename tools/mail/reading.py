@@ -14,7 +14,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tools.mail import batches
@@ -55,7 +55,7 @@ class _Helper:
         """Yield what the helper sends; the rest is read here when it breaks off."""
         try:
             yield from self._received()
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):  # ValueError: closed while we waited
             if not self.closed:
                 yield from batches.read(self.path, self.start, self.house, self.limits)
 
@@ -78,6 +78,10 @@ class _Helper:
         self.closed = True
         self.process.kill()
         self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                with suppress(OSError):
+                    pipe.close()
 
 
 def _widen(pipe: int) -> None:
