@@ -26,7 +26,7 @@ from memory.rows import Doc
 
 R = TypeVar("R")
 NULL = "\x1e"
-_VALUE_END, _ROW_END = "\x1f", "\x1d"
+_VALUE_END, _ROW_END = "\x1f", b"\x1d"
 Connection = AsyncConnection[Any]
 UniqueViolation = errors.UniqueViolation
 ForeignKeyViolation = errors.ForeignKeyViolation
@@ -195,18 +195,19 @@ class Tx:
 
         All rows are escaped at once; text that happens to hold one of our separators goes the long way.
         """
-        text = _ROW_END.join(map(_VALUE_END.join, rows))
-        if text.count(_ROW_END) != len(rows) - 1 or text.count(_VALUE_END) != len(rows) * (len(columns) - 1):
+        # As bytes: one letter outside of Latin-1 would make a text of all rows two or four times as wide.
+        data = _ROW_END.join([_VALUE_END.join(row).encode() for row in rows])
+        if data.count(_ROW_END) != len(rows) - 1 or data.count(b"\x1f") != len(rows) * (len(columns) - 1):
             nulled = ([None if value == NULL else value for value in row] for row in rows)
             await self.copy(table, columns, nulled)
             return
-        text = text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r").replace(_ROW_END, "\n")
+        data = data.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r").replace(_ROW_END, b"\n")
         names = SQL(", ").join(map(Identifier, columns))
         statement = SQL("COPY {} ({}) FROM STDIN (DELIMITER {}, NULL {})").format(
             Identifier(table), names, Literal(_VALUE_END), Literal(NULL)
         )
         async with self.connection.cursor().copy(statement) as copy:
-            await copy.write(text.encode())
+            await copy.write(data)
 
     async def enqueue(self, job: str, /, *, at: datetime | None = None, key: str | None = None, **payload: Any) -> None:
         """
