@@ -93,9 +93,10 @@ def run_command(
     answers: Engine = "rules" if engine is EngineName.rules else "openai"
     plan = Plan(chosen, answers, model, cases, limit_usd, concurrency, cache, judge)
     folder = settings.current().data.resolve() / "evals"
+    reference = _reference(against)
     with run.only_one(folder):
         done = asyncio.run(_run(plan, settings.current(), folder))
-        held = _against(done, against)
+        held = Against(against, reference, comparison.compare(done, reference)) if reference else None
         _print(done, held)
         page = _keep(done, held, folder)
     console.print(f"Report: {page}")
@@ -165,11 +166,11 @@ def _progress(plan: Plan) -> Iterator[run.Told]:
 # What came of it ----------------------------------------------------------------------------------------------------
 
 
-def _against(done: RunResult, name: str) -> Against | None:
+def _reference(name: str) -> RunResult | None:
+    """Read what to compare with before anything is paid for."""
     if name == "none" or (name == "baseline" and not BASELINE.exists()):
         return None
-    reference = results.read_reference(BASELINE if name == "baseline" else Path(name))
-    return Against(name, reference, comparison.compare(done, reference))
+    return results.read_reference(BASELINE if name == "baseline" else Path(name))
 
 
 def _print(done: RunResult, held: Against | None) -> None:

@@ -137,7 +137,6 @@ SUITES: dict[str, Suite] = {
             ),
             dear=of_summaries.faithfulness,
             judged=(JudgedScorer("follows", FOLLOWS, of_summaries.shown),),
-            main=False,
         ),
         Suite(
             name="injection",

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 import orjson
 from pydantic import BaseModel
 
+from agents import budgets
 from agents.models import Door
 from agents.purposes import Answer, Purpose
 from agents.questions import Prompts
@@ -45,10 +46,15 @@ class Answered(Generic[T]):
 
 @dataclass
 class Purse:
-    """What a run may spend, in USD; each call under way is counted as the dearest so far."""
+    """
+    What a run may spend, in USD. Each call under way is counted as the dearest so far.
+
+    A call that failed may have been charged all the same: `risked` is the most that can have been.
+    """
 
     limit: float
     spent: float = 0.0
+    risked: float = 0.0
     dearest: float = 0.0
     open: int = 0
 
@@ -58,15 +64,21 @@ class Purse:
 
         Raises `PurseEmpty`.
         """
-        if self.spent + self.dearest * (self.open + 1) > self.limit or self.spent >= self.limit:
+        gone = self.spent + self.risked
+        if gone + self.dearest * (self.open + 1) > self.limit or gone >= self.limit:
             raise PurseEmpty(limit=f"{self.limit:.2f}")
         self.open += 1
 
     def pay(self, usd: float) -> None:
-        """Book what the call cost."""
+        """Book what a call cost."""
         self.open -= 1
         self.spent += usd
         self.dearest = max(self.dearest, usd)
+
+    def risk(self, usd: float) -> None:
+        """Book what a call that gave nothing can have cost."""
+        self.open -= 1
+        self.risked += usd
 
 
 @dataclass
@@ -96,24 +108,33 @@ class Asker:
         if place is not None and place.exists():
             self.remembered += 1
             return _restored(purpose, orjson.loads(place.read_bytes()))
-        self.purse.take()
-        paid = 0.0
-        try:
-            answer = await self.door.ask(purpose, inputs, caller=SYSTEM)
-            paid = answer.cost_usd
-        finally:
-            self.purse.pay(paid)
-        if answer.engine == "rules":
-            raise ModelSilent(reason=answer.degraded or "unknown")
+        answer = await self._pay_for(purpose, inputs)
         if place is not None:
             _store(place, answer)
         return answer
+
+    async def _pay_for(self, purpose: Purpose[I, O], inputs: I) -> Answer[O]:
+        self.purse.take()
+        most = float(budgets.cost(self.settings, self._model(purpose), 0, purpose.max_output_tokens))
+        try:
+            answer = await self.door.ask(purpose, inputs, caller=SYSTEM)
+        except BaseException:
+            self.purse.risk(most)
+            raise
+        if answer.engine == "rules":
+            self.purse.risk(most)
+            raise ModelSilent(reason=answer.degraded or "unknown")
+        self.purse.pay(answer.cost_usd)
+        return answer
+
+    def _model(self, purpose: Purpose[Any, Any]) -> str:
+        return self.settings.model_strong if purpose.tier == "strong" else self.settings.model_cheap
 
     async def _place(self, purpose: Purpose[Any, Any], inputs: BaseModel) -> Path | None:
         if self.cache is None:
             return None
         prompt = await self._prompts.find(purpose.key)
-        model = prompt.model or (self.settings.model_strong if purpose.tier == "strong" else self.settings.model_cheap)
+        model = prompt.model or self._model(purpose)
         identity = orjson.dumps(
             [
                 purpose.key, prompt.version, prompt.source, prompt.system, prompt.user, prompt.temperature, model,

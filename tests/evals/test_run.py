@@ -226,6 +226,28 @@ class TestRuns:
         assert done.errors == 0
         assert 0 < done.cost_usd <= 0.004
 
+    async def test_go_on_where_they_were_stopped(
+        self, settings_with_model: Settings, db: Database, wire: Wire, tmp_path: Path
+    ):
+        wire.says(DRAFT)
+        plan = Plan([SUITES["reply_draft"]], engine="openai", split="dev", limit_usd=0.02, concurrency=1)
+        first = await run.run(plan, settings_with_model, db, now=NOW, cache=tmp_path)
+        done = len(first.suites[0].cases)
+        again = await run.run(replace(plan, limit_usd=5.0), settings_with_model, db, now=NOW, cache=tmp_path)
+        assert (again.stopped, again.remembered, done > 0) == (None, done, True)
+        assert len(wire.asked) == len(again.suites[0].cases) == len(SUITES["reply_draft"].read("dev"))
+
+    async def test_of_a_model_that_is_down_end_before_every_case_is_tried(
+        self, settings_with_model: Settings, db: Database, wire: Wire
+    ):
+        wire.says(refusal(400))
+        plan = Plan(
+            [SUITES["reply_draft"]], engine="openai", split="dev", limit_usd=0.5, concurrency=1, use_cache=False
+        )
+        done = await run.run(plan, settings_with_model, db, now=NOW)
+        assert (done.cost_usd, done.stopped is None) == (0.0, False)
+        assert 0 < done.errors == len(done.suites[0].cases) < len(SUITES["reply_draft"].read("dev"))
+
     async def test_leave_the_judges_own_suite_to_models(self, ran: Callable[..., Any]):
         assert (await ran(SUITES["judge"])).suites == []
 
