@@ -9,6 +9,7 @@ import structlog
 
 from api.auth import Gate
 from api.ratelimit import Limiter
+from memory import embeddings
 from memory.callers import Caller
 from memory.db import Database
 from memory.errors import Outage
@@ -38,6 +39,7 @@ class Services:
         self.schema_checked = False
         self.numbers_read_at = float("-inf")
         self._engine: asyncio.Task[Any] | None = None
+        self._embedder: embeddings.Embedder | None = None
         self._mailboxes: Mailboxes | None = None
 
     @property
@@ -90,7 +92,8 @@ class Services:
 
     async def _open_engine(self) -> "Engine":
         runs = await asyncio.to_thread(importlib.import_module, "agents.runs")
-        engine = await runs.Engine.open(self.settings, self.db)
+        self._embedder = await asyncio.to_thread(embeddings.from_settings, self.settings)
+        engine = await runs.Engine.open(self.settings, self.db, embedder=self._embedder)
         try:
             await engine.warm()
         except BaseException:
@@ -105,6 +108,8 @@ class Services:
             (engine,) = await asyncio.gather(self._engine, return_exceptions=True)
             if not isinstance(engine, BaseException):
                 await engine.close(patience=PATIENCE_S)
+        if self._embedder is not None:
+            await self._embedder.close()
         if self._mailboxes is not None:
             await self._mailboxes.close()
         await self.gate.close()

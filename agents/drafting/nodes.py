@@ -10,8 +10,13 @@ from agents.drafting import checks, words
 from agents.drafting.outputs import REPLY, DraftDone, DraftIn, ReplyOutput, Tone
 from agents.kit import About, Context
 from memory.db import Tx
-from tools import ai_activity, drafts
+from memory.vectors import Asker
+from tools import ai_activity, drafts, knowledge
 from tools.drafts import NewDraft, ReplyContext
+from tools.knowledge import KnowledgeSearchIn
+
+RECALLED = 4
+"""How many earlier passages a draft is shown."""
 
 
 class DraftState(TypedDict, total=False):
@@ -21,6 +26,7 @@ class DraftState(TypedDict, total=False):
     instructions: str | None
     tone: Tone | None
     context: dict[str, Any]
+    history: list[str]
     answer: dict[str, Any]
     origin: dict[str, Any]
     output: dict[str, Any]
@@ -34,13 +40,31 @@ async def load(state: DraftState, runtime: Runtime[Context]) -> dict[str, Any]:
     run.read_source("communication", context.last_inbound_id, context.subject, third_party=True)
     if context.last_outbound_id:
         run.read_source("communication", context.last_outbound_id, context.subject)
-    return {"context": context.model_dump(mode="json")}
+    return {"context": context.model_dump(mode="json"), "history": await _recall(run, context)}
+
+
+async def _recall(run: Context, context: ReplyContext) -> list[str]:
+    """Return what else was said with this company that may help to answer, as far as the caller may read it."""
+    search = KnowledgeSearchIn(
+        query=f"{context.subject}\n{context.last_inbound}"[:2000],
+        company_id=context.company_id,
+        without_source_id=context.last_inbound_id,
+        limit=RECALLED,
+    )
+    question = await Asker(run.db, run.embedder, run.settings).ask(search.query) if run.embedder else None
+    async with run.db.reading(run.now()) as tx:
+        hits = await knowledge.search_knowledge(tx, run.caller, search, question=question)
+    for hit in hits:
+        run.read_source(hit.source_type, hit.source_id, hit.title, third_party=True)
+    return [
+        f"{hit.occurred_at:%Y-%m-%d} {hit.title}: {hit.content}" if hit.occurred_at else hit.content for hit in hits
+    ]
 
 
 async def write(state: DraftState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Have the answer written."""
     run, context = runtime.context, ReplyContext.model_validate(state["context"])
-    inputs = words.inputs(context, _asked(state), run.now())
+    inputs = words.inputs(context, _asked(state), run.now(), state.get("history", []))
     about = About(
         communication_id=context.communication_id, company_id=context.company_id, contact_id=context.contact_id
     )

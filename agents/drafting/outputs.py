@@ -64,6 +64,7 @@ class ReplyInputs(BaseModel):
     questions: Annotated[list[str], Untrusted(400)]
     last_inbound_summary: Annotated[str, Untrusted(1500)]
     last_outbound_summary: Annotated[str, Untrusted(500)]
+    history: Annotated[list[str], Untrusted(800)] = []
 
 
 class ReplyOutput(BaseModel):

@@ -26,7 +26,7 @@ WAITED = ((0, "They wrote today."), (1, "They wrote yesterday."), (7, "They have
 WAITED_LONG = "They have waited for more than two weeks: apologise plainly, and ask whether it still matters."
 
 
-def inputs(context: ReplyContext, asked: DraftIn, now: datetime) -> ReplyInputs:
+def inputs(context: ReplyContext, asked: DraftIn, now: datetime, history: Sequence[str] = ()) -> ReplyInputs:
     """Return what the answer is written from."""
     zone = zone_of(context.user_timezone)
     days = (now.astimezone(zone).date() - context.occurred_at.astimezone(zone).date()).days
@@ -52,6 +52,7 @@ def inputs(context: ReplyContext, asked: DraftIn, now: datetime) -> ReplyInputs:
         questions=[*context.questions, *context.objections][:8],
         last_inbound_summary=context.last_inbound,
         last_outbound_summary=context.last_outbound or "",
+        history=list(history),
     )
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,7 +13,7 @@ from agents.runs import Engine
 from memory.callers import Caller
 from memory.db import Database
 from tests.given import Given
-from tools import drafts
+from tools import drafts, knowledge
 from tools.communications.rows import CommunicationNotFound
 from tools.drafts import NotLinked
 
@@ -110,6 +111,24 @@ class TestByAModel:
         done = await draft(engine_with_model, scene, instructions="The price is 99 EUR.", tone="brief")
         assert done["needs_human_review"] == []
         assert "The price is 99 EUR." in wire.words()
+
+
+class TestRecall:
+    async def test_shows_what_else_was_said_and_nothing_of_a_colleagues(
+        self, db: Database, engine_with_model: Engine, scene: Scene, wire: Any
+    ) -> None:
+        async with db.transaction() as tx:
+            await Given(tx).row("knowledge_models", model="m", dimensions=3, state="answering")
+            for owner, text in (
+                (scene.rep, "The price for seats is agreed in March."),
+                (scene.other, "A secret price for seats."),
+            ):
+                await knowledge.index_source(
+                    tx, "note", uuid4(), text, company_id=scene.mail.company_id, owner_user_id=owner.user_id
+                )
+        wire.says({"subject": "x", "body": "Hi Bo, soon.", "confidence": 90})
+        await draft(engine_with_model, scene)
+        assert ("agreed in March" in wire.words(), "A secret price" in wire.words()) == (True, False)
 
 
 class TestFreeSlots:
