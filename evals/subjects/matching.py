@@ -75,6 +75,16 @@ def scene(case: EnvelopeInput) -> Scene:
         principal=principal, participants=[], body_emails=case.emailsMentioned, domains=business, own_domains=business,
         names=[],
     )  # fmt: skip
+    return Scene(
+        clues=clues,
+        candidates=_candidates(asked),
+        products=[Offered(name=name, slug=name.lower().replace(" ", "-")) for name in case.products],
+        direction=case.direction,
+        generic=case.isGenericDomain,
+    )
+
+
+def _candidates(asked: Envelope) -> Candidates:
     companies = [
         CompanyCandidate.model_validate(one.model_dump(exclude={"number"}) | {"id": made_id("company", one.number)})
         for one in asked.candidateCompanies
@@ -95,13 +105,7 @@ def scene(case: EnvelopeInput) -> Scene:
         )
         for one in asked.candidateDeals
     ]
-    return Scene(
-        clues=clues,
-        candidates=Candidates(companies=companies, contacts=contacts, deals=deals),
-        products=[Offered(name=name, slug=name.lower().replace(" ", "-")) for name in case.products],
-        direction=case.direction,
-        generic=case.isGenericDomain,
-    )
+    return Candidates(companies=companies, contacts=contacts, deals=deals)
 
 
 def _placed(verdict: Verdict, case: EnvelopeInput) -> Placed:

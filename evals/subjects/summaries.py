@@ -98,17 +98,10 @@ def _summarized(kept: Kept, seen: SummaryContext, records: str) -> Summarized:
 
 def context(case: SummaryInput) -> SummaryContext:
     """Return what the agent would read from the database."""
-    company = case.company.model_dump(exclude={"became_customer_at"})
-    became = case.company.became_customer_at
     return SummaryContext(
         type=case.type,
         subject_id=made_id(case.type),
-        company=CompanyInContext(
-            id=made_id("company"),
-            created_at=_noon(case.today - timedelta(days=400)),
-            became_customer_at=_noon(became) if became else None,
-            **company,
-        ),
+        company=_company(case),
         contacts=[
             OfferedContact(
                 number=place, id=made_id("contact", place), last_contacted_at=None, communication_style={}, **one.model_dump()
@@ -137,6 +130,16 @@ def context(case: SummaryInput) -> SummaryContext:
 
 def _noon(day: date) -> datetime:
     return datetime.combine(day, time(12), UTC)
+
+
+def _company(case: SummaryInput) -> CompanyInContext:
+    became = case.company.became_customer_at
+    return CompanyInContext(
+        id=made_id("company"),
+        created_at=_noon(case.today - timedelta(days=400)),
+        became_customer_at=_noon(became) if became else None,
+        **case.company.model_dump(exclude={"became_customer_at"}),
+    )
 
 
 def _deals(case: SummaryInput) -> list[DealInContext]:
