@@ -3,7 +3,8 @@ How fast mail becomes rows: both forms, beside the bare limit in the same run, a
 
 Ours reads, parses, cleans, splits, threads, links and writes; the bare limit only parses (orjson; the standard
 library's parser for RFC 822) and copies the same bodies into the same two tables. They take turns on parts of the
-same material, each in a database of its own, so that a busy machine slows both.
+same material, each in a database of its own, so that a busy machine slows both. Processor time counts everybody who
+works for a message: our process, the helper that parses, and the server with all its backends.
 """
 
 import asyncio
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from tools import ingest
 from tools.ingest.rows import House, prepare
 from tools.mail import mbox, sources
 
-PARTS, PART = 6, 1000
+PARTS, PART = 3, 8000
 SMALL, LARGE = 10_000, 50_000
 ROOT = Path(__file__).parents[2]
 
@@ -46,7 +47,11 @@ class Row:
     bare: float | None = None
     asked: float | None = None
     cpu_us: float | None = None
-    """Processor time of our process per message, in microseconds; Postgres works beside it."""
+    """Processor time of our processes per message, in microseconds."""
+    server_us: float | None = None
+    """Processor time of Postgres per message."""
+    bare_us: float | None = None
+    """Processor time of the bare limit per message, Postgres counted."""
 
     @property
     def ratio(self) -> float | None:
@@ -56,18 +61,21 @@ class Row:
 
 @dataclass
 class Clock:
-    """Wall and processor seconds, added up over turns."""
+    """Wall and processor seconds, added up over turns; `server` is the process of Postgres whose children count."""
 
+    server: int
     wall: float = 0.0
     cpu: float = 0.0
+    served: float = 0.0
     count: int = 0
 
     async def add(self, work: Any, count: int) -> None:
         """Await the work and add what it took."""
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall, cpu, served = time.perf_counter(), _own_cpu(), _children_cpu(self.server)
         await work
         self.wall += time.perf_counter() - wall
-        self.cpu += time.process_time() - cpu
+        self.cpu += _own_cpu() - cpu
+        self.served += _children_cpu(self.server) - served
         self.count += count
 
     @property
@@ -79,6 +87,28 @@ class Clock:
     def cpu_us(self) -> float:
         """Processor microseconds per message."""
         return self.cpu / self.count * 1e6
+
+    @property
+    def server_us(self) -> float:
+        """Processor microseconds of Postgres per message."""
+        return self.served / self.count * 1e6
+
+
+def _own_cpu() -> float:
+    """Return the processor seconds of this process and of its helpers that have ended."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+def _children_cpu(parent: int) -> float:
+    """Return the processor seconds of the processes that this one started and that still run."""
+    used = 0.0
+    for task in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            fields = (task / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[1]) == parent:
+                used += int((task / "schedstat").read_text().split()[0]) / 1e9
+    return used
 
 
 def measure() -> list[Row]:
@@ -124,21 +154,32 @@ def _material(place: Path, count: int, seed: int) -> Iterator[tuple[str, Path, f
 def _writing(place: Path) -> list[Row]:
     postgres = databases.start_postgres()
     try:
-        return asyncio.run(_take_turns(place, postgres.clone("ours"), postgres.clone("bare")))
+        assert postgres.server is not None
+        server = postgres.server.process.pid
+        return asyncio.run(_take_turns(place, postgres.clone("ours"), postgres.clone("bare"), server))
     finally:
         postgres.close()
 
 
-async def _take_turns(place: Path, ours_url: str, bare_url: str) -> list[Row]:
+async def _take_turns(place: Path, ours_url: str, bare_url: str, server: int) -> list[Row]:
     turns: dict[str, tuple[Clock, Clock, float]] = {}
     async with _opened(ours_url) as (ours, me), _opened(bare_url) as (bare, them):
         for part in range(PARTS):
             for name, path, asked in _material(place / f"part{part}", PART, seed=2 * part):
-                mine, limit, _ = turns.setdefault(name, (Clock(), Clock(), asked))
+                mine, limit, _ = turns.setdefault(name, (Clock(server), Clock(server), asked))
                 await mine.add(ingest.ingest(ours, me, ingest.IngestIn(path=str(path))), PART)
                 await limit.add(_bare(bare, them, path), PART)
     return [
-        Row(f"{name} to rows, end to end", "messages/s", mine.rate, limit.rate, asked, mine.cpu_us)
+        Row(
+            f"{name} to rows, end to end",
+            "messages/s",
+            mine.rate,
+            limit.rate,
+            asked,
+            mine.cpu_us,
+            mine.server_us,
+            limit.cpu_us + limit.server_us,
+        )
         for name, (mine, limit, asked) in turns.items()
     ]
 
@@ -219,7 +260,7 @@ def _memory(place: Path) -> list[Row]:
 
 
 def _peak(place: Path, count: int) -> float:
-    """Return the peak memory in MB of a process of its own that reads so many messages."""
+    """Return the peak memory in MB of a process of its own, with its helper, that reads so many messages."""
     place.mkdir()
     mailbox.mbox(place / "mail.mbox", count, seed=count)
     done = subprocess.run(
@@ -233,7 +274,7 @@ def _peak(place: Path, count: int) -> float:
 
 
 def _read_once(path: str) -> float:
-    """Read the file and return this process's peak memory in MB."""
+    """Read the file and return the peak memory in MB of this process and its helper."""
     postgres = databases.start_postgres()
 
     async def read() -> None:
@@ -242,18 +283,21 @@ def _read_once(path: str) -> float:
 
     try:
         asyncio.run(read())
+        # Of the children that have ended the helper is the biggest; the server still runs.
+        helper = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     finally:
         postgres.close()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + helper) / 1024
 
 
 def _lines(rows: list[Row]) -> Iterator[str]:
-    yield (f"{'':76}{'ours':>9}{'bare':>9}{'ratio':>7}{'asked':>8}{'cpu us':>8}")
+    yield (f"{'':76}{'ours':>9}{'bare':>9}{'ratio':>7}{'asked':>8}{'cpu us':>8}{'+ pg us':>9}{'bare us':>9}")
     for row in rows:
         shown = [f"{value:,.0f}" if value is not None else "" for value in (row.ours, row.bare)]
         ratio = f"{row.ratio:.2f}" if row.ratio else ""
-        asked, cpu = (f"{value:,.0f}" if value else "" for value in (row.asked, row.cpu_us))
-        yield (f"{row.name:76}{shown[0]:>9}{shown[1]:>9}{ratio:>7}{asked:>8}{cpu:>8}  {row.unit}")
+        costs = (row.asked, row.cpu_us, row.server_us, row.bare_us)
+        asked, cpu, served, bare = (f"{value:,.0f}" if value else "" for value in costs)
+        yield (f"{row.name:76}{shown[0]:>9}{shown[1]:>9}{ratio:>7}{asked:>8}{cpu:>8}{served:>9}{bare:>9}  {row.unit}")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,6 @@ _BLOCKS = frozenset(
 )
 _SPACED = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6"))
 _CELLS = frozenset(("td", "th"))
-_ROOTS = frozenset(("body", "html"))
 _MARKED = _BLOCKS | _CELLS | {"br"}
 _UNSEEN = frozenset(
     [
@@ -213,6 +212,7 @@ class _Walk:
         """Return the pieces below `root`, entering and leaving each element once and without recursion."""
         put = self.pieces.append
         hiding = self.hiding
+        above: list[tuple[Any, str]] = []
         node = root.first_child
         while node is not None:
             tag = node.tag
@@ -224,16 +224,16 @@ class _Walk:
                     self.enter(node, tag)
                 child = node.first_child
                 if child is not None:
+                    above.append((node, tag))
                     node = child
                     continue
                 if tag in _BLOCKS:
                     self.leave(node, tag)
             following = node.next
             while following is None:
-                node = node.parent
-                tag = node.tag
-                if tag in _ROOTS:
+                if not above:
                     return self.pieces
+                node, tag = above.pop()
                 if tag in _BLOCKS:
                     self.leave(node, tag)
                 following = node.next
