@@ -33,7 +33,7 @@ HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
         "form-action 'self'; frame-ancestors 'none'"
-    )
+    ),
 }
 templates = Environment(
     loader=FileSystemLoader(FOLDER / "templates"),

@@ -24,4 +24,7 @@ class TestCopyText:
     @pytest.mark.parametrize("mark", ["\x1d", "\x1f", "\x1f\x1d"])
     async def test_keeps_text_that_holds_its_own_separators(self, tx, mark):
         odd = [f"a{mark}b", *ODD, NULL]
-        assert await store(tx, odd) == [*((n, f"={text}|x") for n, text in enumerate(odd[:-1])), (len(odd) - 1, "null|x")]
+        assert await store(tx, odd) == [
+            *((n, f"={text}|x") for n, text in enumerate(odd[:-1])),
+            (len(odd) - 1, "null|x"),
+        ]
