@@ -112,7 +112,7 @@ class ReplySentOut(Row):
 async def list_communications(
     filter: Annotated[listing.CommunicationFilter, Query()], user: User, tx: Reading
 ) -> Response:
-    """List communications, newest first; excluded ones are hidden. `total` counts up to 10,000."""
+    """List communications, newest first; excluded ones are hidden. `total` counts up to 1,000."""
     return doc_response(await listing.list_communications(tx, user, filter))
 
 

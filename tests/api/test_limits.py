@@ -216,4 +216,5 @@ class TestConcurrency:
             return True
 
         outcomes: list[Any] = await asyncio.gather(*[once() for _ in range(200)])
-        assert 45 <= sum(outcomes) <= 50
+        # A report that finds no connection in time is counted here alone, as while the database is away.
+        assert 45 <= sum(outcomes) <= 50 + 50 // ratelimit.SHARE

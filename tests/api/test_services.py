@@ -35,7 +35,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
     class Engine:
         @staticmethod
-        async def open(_settings: Any, _db: Any) -> FakeEngine:
+        async def open(_settings: Any, _db: Any, *, embedder: Any) -> FakeEngine:
             FakeEngine.opened += 1
             return made
 
