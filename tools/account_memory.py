@@ -199,8 +199,9 @@ def _wanted(before: MemoryRow, body: UpdateMemoryIn) -> dict[str, Any]:
         return {field: _kept(value or []) if field in LIST_FIELDS else value for field, value in given.items()}
     if body.field is None:
         return {}
-    if not isinstance(body.value, dict if body.field in ("objections_encountered", "personal_notes") else str):
-        raise ValueMismatch(field=body.field, wanted="an object" if not isinstance(body.value, dict) else "a text")
+    takes_objects = body.field in ("objections_encountered", "personal_notes")
+    if not isinstance(body.value, dict if takes_objects else str):
+        raise ValueMismatch(field=body.field, wanted="an object" if takes_objects else "a text")
     return {body.field: _kept([*getattr(before, body.field), body.value])}
 
 

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection
+from zoneinfo import ZoneInfo
 
 _PLACE_SUFFIX = re.compile(r"\s+-\s+(?:[a-z]{2}|corporate|corp|headquarters|hq)\s*$")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
@@ -51,6 +52,14 @@ def normalize_phone(value: str | None) -> str | None:
     """Return the digits of a phone number, without a leading US country code."""
     digits = re.sub(r"\D", "", value or "")
     return (digits[1:] if len(digits) == 11 and digits.startswith("1") else digits) or None
+
+
+def zone_of(name: str | None) -> ZoneInfo:
+    """Return the time zone of this name; UTC when the name means none."""
+    try:
+        return ZoneInfo(name or "UTC")
+    except (KeyError, ValueError, OSError):
+        return ZoneInfo("UTC")
 
 
 def split_name(name: str) -> tuple[str | None, str | None]:

@@ -242,16 +242,9 @@ async def list_promises(tx: Tx, caller: Caller, filter: PromiseFilter) -> Promis
         shown=SHOWN,
     )
     zone = await tx.maybe(str, "SELECT timezone FROM users WHERE id = %(user_id)s", user_id=caller.user_id)
-    groups = _grouped(shown, tx.now, _zone(zone))
+    groups = _grouped(shown, tx.now, names.zone_of(zone))
     counts = {name: len(group) for name, group in dict(groups).items()}
     return PromisesOut(promises=groups, total=len(shown), counts=counts)
-
-
-def _zone(name: str | None) -> ZoneInfo:
-    try:
-        return ZoneInfo(name or "UTC")
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
 
 
 def _grouped(shown: Sequence[ShownPromise], now: datetime, zone: ZoneInfo) -> PromiseGroups:

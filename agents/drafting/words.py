@@ -5,6 +5,7 @@ from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from agents.drafting.outputs import DraftIn, ReplyInputs
+from tools import names
 from tools.drafts import MOST_SLOTS, SLOT_DAYS, SLOT_MINUTES, ReplyContext
 
 WORKDAY = (time(9), time(17))
@@ -28,7 +29,7 @@ WAITED_LONG = "They have waited for more than two weeks: apologise plainly, and 
 
 def inputs(context: ReplyContext, asked: DraftIn, now: datetime, history: Sequence[str] = ()) -> ReplyInputs:
     """Return what the answer is written from."""
-    zone = zone_of(context.user_timezone)
+    zone = names.zone_of(context.user_timezone)
     days = (now.astimezone(zone).date() - context.occurred_at.astimezone(zone).date()).days
     return ReplyInputs(
         company_name=context.company_name,
@@ -54,14 +55,6 @@ def inputs(context: ReplyContext, asked: DraftIn, now: datetime, history: Sequen
         last_outbound_summary=context.last_outbound or "",
         history=list(history),
     )
-
-
-def zone_of(name: str) -> ZoneInfo:
-    """Return the person's time zone, UTC when the name means none."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
 
 
 def free_slots(busy: Sequence[Sequence[datetime]], now: datetime, zone: ZoneInfo) -> list[datetime]:

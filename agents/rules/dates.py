@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
+
+from tools import names
 
 _LAST_MINUTE = time(23, 59)
 _CLOSE = time(17)
@@ -96,11 +98,7 @@ class Calendar:
     @classmethod
     def of(cls, sent_at: datetime, zone: str = "UTC") -> "Calendar":
         """Return the calendar of a message; an unknown zone counts as UTC."""
-        try:
-            there = ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            there = ZoneInfo("UTC")
-        return cls(sent_at if sent_at.tzinfo else sent_at.replace(tzinfo=UTC), there)
+        return cls(sent_at if sent_at.tzinfo else sent_at.replace(tzinfo=UTC), names.zone_of(zone))
 
     @property
     def local(self) -> datetime:

@@ -27,7 +27,11 @@ class OnlyManagers(Forbidden):
 
 
 class AnalyzeIn(In):
-    """One communication (`force` reads an analysed one again), or `batch` for what waits in everybody's mailboxes."""
+    """
+    One communication (`force` reads an analysed one again), or `batch` for what waits in everybody's mailboxes.
+
+    A worker reads all that waits, in batches of its own: `limit` is accepted and caps nothing.
+    """
 
     communication_id: UUID | None = None
     force: bool = False

@@ -152,6 +152,14 @@ class TestAccountMemory:
                 tx, rep, acme.id, UpdateMemoryIn(field="objections_encountered", value="too dear")
             )
 
+    async def test_says_which_kind_of_value_a_field_takes(self, tx: Tx, given: Any) -> None:
+        rep, acme = await given.user(), await given.company()
+        for field, value, takes in (("resonates", 5, "a text"), ("personal_notes", "chess", "an object")):
+            body = UpdateMemoryIn.model_validate({"field": field, "value": value})
+            with pytest.raises(ValueMismatch) as refused:
+                await account_memory.update_memory(tx, rep, acme.id, body)
+            assert refused.value.message == f"{field} takes {takes}."
+
     async def test_nothing_is_written_by_reading(self, tx: Tx, given: Any) -> None:
         acme = await given.company()
         assert (await account_memory.get_memory(tx, await given.user(), acme.id)).memory == account_memory.MemoryRow()

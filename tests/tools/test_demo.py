@@ -238,7 +238,7 @@ class TestLoadDemo:
         assert first.loaded
         assert not second.loaded
         assert first.communications == second.communications == 1500
-        assert jobs == ["communications.analyze_pending", "knowledge.embed_pending"]
+        assert jobs == ["communications.analyze_pending", "knowledge.collect"]
 
     async def test_leaves_somebodys_data_alone(self, tx: Tx) -> None:
         await tx.run("INSERT INTO users (auth_id, email, name, role) VALUES ('x', 'x@firm.example', 'X', 'rep')")

@@ -16,7 +16,7 @@ from uuid import UUID
 from memory.db import Json, Tx
 from memory.errors import Conflict
 from memory.rows import Row
-from tools import workspace
+from tools import knowledge, workspace
 from tools.demo import accounts, loose, material, shelves
 from tools.demo.cast import Cast
 from tools.demo.clockwork import Clockwork
@@ -110,7 +110,7 @@ async def load_demo(tx: Tx, now: datetime, *, seed: int = SEED) -> DemoCounts:
         config=Json(accounts.workspace_of(material.read(), now)),
     )
     await tx.enqueue("communications.analyze_pending", key="demo")
-    await tx.enqueue("knowledge.embed_pending", key="demo")
+    await knowledge.promise_collecting(tx)
     return await _count(tx, loaded=True)
 
 
