@@ -55,12 +55,17 @@ class Door:
     """The door of one process and one event loop."""
 
     def __init__(
-        self, settings: Settings, db: Database, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+        self,
+        settings: Settings,
+        db: Database,
+        *,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        prompts: Prompts | None = None,
     ) -> None:
         """Nothing is opened, and no client library loaded, before the first question that needs it."""
         self._settings = settings
         self._db = db
-        self._prompts = Prompts(db)
+        self._prompts = prompts or Prompts(db)
         self._desk = Desk(settings, db, sleep)
 
     async def close(self) -> None:

@@ -6,7 +6,7 @@ are marked `Untrusted` are cleaned, capped and fenced here, so no agent can forg
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -44,11 +44,16 @@ class Words:
 
 
 class Prompts:
-    """The prompts of one process: shipped files, and what the database has released over them."""
+    """
+    The prompts of one process: shipped files, and what the database has released over them.
 
-    def __init__(self, db: Database) -> None:
+    `pinned` go before both, by the key that is asked for: a version that is tried or evaluated, released or not.
+    """
+
+    def __init__(self, db: Database, pinned: Mapping[str, Prompt] | None = None) -> None:
         """Read nothing yet."""
         self._db = db
+        self._pinned = pinned or {}
         self._found: dict[tuple[str, ...], tuple[float, Prompt | None]] = {}
         self._stamp = ""
         self._stamped_at = -KEPT_S
@@ -61,13 +66,14 @@ class Prompts:
         """
         keys = (*(f"{key}__{suffix}" for suffix in suffixes if suffix), key)
         for name in keys:
-            found = await self._released(name) or registry.shelf().find(name)
+            found = self._pinned.get(name) or await self._released(name) or registry.shelf().find(name)
             if found is not None:
                 return registry.with_default_system(found, await self._system()) if not found.system else found
         raise PromptUnusable(key=key, reason="there is none.")
 
     async def _system(self) -> Prompt:
-        return await self._released(registry.SYSTEM) or registry.shelf().system
+        pinned = self._pinned.get(registry.SYSTEM)
+        return pinned or await self._released(registry.SYSTEM) or registry.shelf().system
 
     async def _released(self, *keys: str) -> Prompt | None:
         await self._notice_releases()
