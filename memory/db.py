@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, LiteralString, TypeVar, cast
 
 import orjson
-from psycopg import AsyncConnection, AsyncCursor, errors
+from psycopg import AsyncConnection, AsyncCursor, DatabaseError, errors
 from psycopg.rows import dict_row, tuple_row
 from psycopg.sql import SQL, Identifier, Literal
 from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
@@ -29,6 +29,7 @@ NULL = "\x1e"
 _VALUE_END, _ROW_END = "\x1f", b"\x1d"
 Connection = AsyncConnection[Any]
 UniqueViolation = errors.UniqueViolation
+RaisedByServer = DatabaseError
 ForeignKeyViolation = errors.ForeignKeyViolation
 RowRefused = (errors.DataError, errors.IntegrityError, errors.ProgramLimitExceeded, UnicodeError)
 """What a row raises that Postgres will never take, however often it is tried."""
@@ -117,11 +118,16 @@ _PROMISE_ONCE: LiteralString = """
 class Tx:
     """One unit of work on one connection; `now` is the moment at which it happens (aware, UTC)."""
 
-    __slots__ = ("connection", "now")
+    __slots__ = ("connection", "now", "unsettled")
 
     def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection = connection
         self.now = now
+        self.unsettled = False
+
+    def wait_for_disk(self) -> None:
+        """Have the end of the transaction wait for the disk after its commit, when that commit itself does not wait."""
+        self.unsettled = True
 
     async def _execute(self, sql: LiteralString, params: dict[str, Any], *, records: bool) -> AsyncCursor[Any]:
         if "now" not in params and "%(now)s" in sql:
@@ -156,6 +162,10 @@ class Tx:
         cursor = await self._execute(sql, params, records=records)
         rows = await cursor.fetchall()
         return _adapter(list[kind]).validate_python(rows if records else [row[0] for row in rows])
+
+    async def tuples(self, sql: LiteralString, /, **params: Any) -> list[tuple[Any, ...]]:
+        """Return every row as the driver reads it: for reads so hot that a model would cost more than the query."""
+        return await (await self._execute(sql, params, records=False)).fetchall()
 
     async def run(self, sql: LiteralString, /, **params: Any) -> int:
         """Return how many rows the statement touched."""
@@ -241,6 +251,10 @@ class Tx:
         await self.run("SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", name="\x1f".join(map(str, names)))
 
 
+# A commit that waits for the disk waits for all that was written before it; this one writes one record of its own.
+_WAIT_FOR_DISK: LiteralString = "SELECT pg_logical_emit_message(true, 'rainmaker', '')"
+
+
 def escape_like(text: str) -> str:
     """Return the text with the wildcards of LIKE made literal."""
     return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
@@ -282,9 +296,13 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, now: datetime | None = None) -> AsyncIterator[Tx]:
-        """One transaction: committed when the block ends well, undone when it raises."""
-        async with self.pool.connection() as connection, connection.transaction():
-            yield Tx(connection, now or clock())
+        """One transaction: committed and on disk when the block ends well, undone when it raises."""
+        async with self.pool.connection() as connection:
+            tx = Tx(connection, now or clock())
+            async with connection.transaction():
+                yield tx
+            if tx.unsettled:
+                await connection.execute(_WAIT_FOR_DISK)
 
     @asynccontextmanager
     async def reading(self, now: datetime | None = None) -> AsyncIterator[Tx]:
@@ -311,6 +329,7 @@ __all__ = [
     "ForeignRow",
     "Json",
     "NoSuchRow",
+    "RaisedByServer",
     "RowExists",
     "RowRefused",
     "Tx",

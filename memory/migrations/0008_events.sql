@@ -1,0 +1,141 @@
+-- What happened to an aggregate, once and for ever; what reads it, and how far each reader has come.
+--
+-- Three advisory locks, all of class 7245 and held until the transaction ends:
+--   (7245, 1) shared by every writer, taken alone by a rebuild;
+--   (7245, 2) taken by a writer last of all, so that global_sequence is the order of commits.
+
+CREATE TABLE event_streams (
+    aggregate_type  text NOT NULL CHECK (aggregate_type IN ('company_product', 'support_case', 'user_preference', 'product_process')),
+    aggregate_id    uuid NOT NULL,
+    version         integer NOT NULL DEFAULT 0 CHECK (version >= 0),
+    PRIMARY KEY (aggregate_type, aggregate_id)
+) WITH (fillfactor = 70);
+
+CREATE TABLE event_store (
+    id               uuid NOT NULL,
+    aggregate_type   text NOT NULL,
+    aggregate_id     uuid NOT NULL,
+    sequence_number  integer NOT NULL CHECK (sequence_number > 0),
+    global_sequence  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    event_type       text NOT NULL,
+    event_version    integer NOT NULL DEFAULT 1,
+    event_data       jsonb NOT NULL,
+    metadata         jsonb NOT NULL,
+    actor_type       text NOT NULL CHECK (actor_type IN ('user', 'system', 'ai')),
+    actor_id         text,
+    occurred_at      timestamptz NOT NULL,
+    recorded_at      timestamptz NOT NULL,
+    UNIQUE (aggregate_type, aggregate_id, sequence_number)
+);
+-- No foreign key to the stream: append_events has just updated that very row. No index on id: an event is found by its
+-- stream, and its id is unique by construction.
+
+CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END $$;
+CREATE TRIGGER event_store_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON event_store
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+REVOKE UPDATE, DELETE, TRUNCATE ON event_store FROM PUBLIC, CURRENT_USER;
+
+-- Idempotency-Key of a command, spelled with who sent it.
+CREATE TABLE command_log (
+    command_id      text PRIMARY KEY CHECK (length(command_id) BETWEEN 1 AND 300),
+    action          text NOT NULL,
+    aggregate_type  text NOT NULL,
+    aggregate_id    uuid NOT NULL,
+    actor_type      text NOT NULL,
+    actor_id        text,
+    status          text NOT NULL CHECK (status IN ('succeeded', 'failed')),
+    request_hash    text,
+    result          jsonb,
+    duration_ms     numeric(10,3),
+    created_at      timestamptz NOT NULL
+);
+CREATE INDEX command_log_created ON command_log (created_at);
+
+CREATE TABLE projector_checkpoints (
+    projector_name                  text PRIMARY KEY,
+    last_processed_global_sequence  bigint NOT NULL DEFAULT 0,
+    last_processed_event_id         uuid,
+    last_processed_at               timestamptz,
+    events_processed_count          bigint NOT NULL DEFAULT 0,
+    errors_count                    bigint NOT NULL DEFAULT 0,
+    last_error                      text,
+    last_error_at                   timestamptz,
+    retry_at                        timestamptz,
+    status                          text NOT NULL DEFAULT 'active' CHECK (status IN ('active', 'paused', 'rebuilding', 'error'))
+) WITH (fillfactor = 70);
+
+CREATE TABLE projection_rebuilds (
+    id           uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    mode         text NOT NULL CHECK (mode IN ('rebuild', 'verify_determinism')),
+    projectors   text[] NOT NULL,
+    status       text NOT NULL DEFAULT 'waiting' CHECK (status IN ('waiting', 'running', 'succeeded', 'failed')),
+    actor_id     uuid REFERENCES users ON DELETE SET NULL,
+    result       jsonb,
+    error        text,
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    started_at   timestamptz,
+    finished_at  timestamptz
+);
+CREATE UNIQUE INDEX projection_rebuilds_one ON projection_rebuilds ((true)) WHERE status IN ('waiting', 'running');
+CREATE INDEX projection_rebuilds_created ON projection_rebuilds (created_at DESC);
+
+-- Later keys win; the fold of what single events say about a row.
+CREATE AGGREGATE jsonb_merge(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}', PARALLEL = SAFE);
+
+-- One statement for one command on one aggregate: compare-and-set of the stream, the inline projectors, and at the very
+-- end, under the lock, the events. Raises RM409 with the present version as its message when `expected` is not it.
+--
+-- The commit does not wait for the disk, because the lock would be held meanwhile and one commit would wait for the
+-- other; who runs the transaction waits for the disk after it, together with everybody else, before anything is said.
+CREATE FUNCTION append_events(
+    p_aggregate_type text, p_aggregate_id uuid, p_expected integer, p_events jsonb, p_metadata jsonb,
+    p_actor_type text, p_actor_id text, p_occurred_at timestamptz, p_command jsonb
+) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    batch    event_store[];
+    present  integer;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(7245, 1);
+    UPDATE event_streams SET version = p_expected + jsonb_array_length(p_events)
+     WHERE aggregate_type = p_aggregate_type AND aggregate_id = p_aggregate_id AND version = p_expected
+    RETURNING version INTO present;
+    IF NOT FOUND THEN
+        SELECT version INTO present FROM event_streams
+         WHERE aggregate_type = p_aggregate_type AND aggregate_id = p_aggregate_id;
+        RAISE EXCEPTION '%', coalesce(present, 0) USING ERRCODE = 'RM409';
+    END IF;
+
+    batch := array(
+        SELECT ROW((e.event ->> 'id')::uuid, p_aggregate_type, p_aggregate_id, p_expected + e.nth::integer, NULL,
+                   e.event ->> 'type', (e.event -> 'version')::integer, e.event -> 'data', p_metadata,
+                   p_actor_type, p_actor_id, p_occurred_at, NULL)::event_store
+          FROM jsonb_array_elements(p_events) WITH ORDINALITY AS e (event, nth)
+         ORDER BY e.nth);
+    IF p_aggregate_type = 'company_product' THEN
+        PERFORM project_company_product(batch);
+    ELSIF p_aggregate_type = 'support_case' THEN
+        PERFORM project_support_case(batch);
+    END IF;
+    IF p_command IS NOT NULL THEN
+        INSERT INTO command_log (command_id, action, aggregate_type, aggregate_id, actor_type, actor_id, status,
+                                 request_hash, result, duration_ms, created_at)
+        VALUES (p_command ->> 'id', p_command ->> 'action', p_aggregate_type, p_aggregate_id, p_actor_type, p_actor_id,
+                'succeeded', p_command ->> 'request_hash', p_command -> 'result',
+                extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000, p_occurred_at);
+    END IF;
+
+    PERFORM set_config('synchronous_commit', 'off', true);
+    PERFORM pg_advisory_xact_lock(7245, 2);
+    INSERT INTO event_store (id, aggregate_type, aggregate_id, sequence_number, event_type, event_version, event_data,
+                             metadata, actor_type, actor_id, occurred_at, recorded_at)
+    SELECT e.id, e.aggregate_type, e.aggregate_id, e.sequence_number, e.event_type, e.event_version, e.event_data,
+           e.metadata, e.actor_type, e.actor_id, e.occurred_at, clock_timestamp()
+      FROM unnest(batch) WITH ORDINALITY AS e (id, aggregate_type, aggregate_id, sequence_number, global_sequence,
+                                               event_type, event_version, event_data, metadata, actor_type, actor_id,
+                                               occurred_at, recorded_at, nth)
+     ORDER BY e.nth;
+    RETURN present;
+END $$;
