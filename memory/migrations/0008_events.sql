@@ -139,3 +139,53 @@ BEGIN
      ORDER BY e.nth;
     RETURN present;
 END $$;
+
+-- Run projectors over the events of one kind with after < global_sequence <= upto; returns how many there were.
+CREATE FUNCTION replay_events(p_projectors text[], p_aggregate_type text, p_after bigint, p_upto bigint)
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    batch  event_store[];
+    name   text;
+BEGIN
+    batch := array(
+        SELECT e FROM event_store e
+         WHERE e.global_sequence > p_after AND e.global_sequence <= p_upto AND e.aggregate_type = p_aggregate_type
+         ORDER BY e.global_sequence);
+    IF cardinality(batch) > 0 THEN
+        FOREACH name IN ARRAY p_projectors LOOP
+            EXECUTE format('SELECT %I($1)', 'project_' || name) USING batch;
+        END LOOP;
+    END IF;
+    RETURN cardinality(batch);
+END $$;
+
+-- One step of a projector that runs behind: its rows and its checkpoint move in the transaction that calls this. Events
+-- of other kinds count as seen. NULL: paused, waiting after an error, or at work elsewhere.
+CREATE FUNCTION catch_up_events(p_projector text, p_aggregate_type text, p_size integer, p_now timestamptz)
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    after   bigint;
+    upto    bigint;
+    latest  uuid;
+    seen    integer;
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(7245, 1);
+    SELECT last_processed_global_sequence INTO after FROM projector_checkpoints
+     WHERE projector_name = p_projector AND (status = 'active' OR status = 'error' AND retry_at <= p_now)
+       FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    SELECT max(e.global_sequence), count(*), (array_agg(e.id ORDER BY e.global_sequence DESC))[1] INTO upto, seen, latest
+      FROM (SELECT global_sequence, id FROM event_store WHERE global_sequence > after
+             ORDER BY global_sequence LIMIT p_size) e;
+    IF seen = 0 THEN
+        RETURN 0;
+    END IF;
+    PERFORM replay_events(ARRAY[p_projector], p_aggregate_type, after, upto);
+    UPDATE projector_checkpoints
+       SET last_processed_global_sequence = upto, last_processed_event_id = latest, last_processed_at = p_now,
+           events_processed_count = events_processed_count + seen, status = 'active', retry_at = NULL
+     WHERE projector_name = p_projector;
+    RETURN seen;
+END $$;
