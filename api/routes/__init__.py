@@ -43,7 +43,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     tasks.router,
     triage.router,
-    pages.router,
+    *pages.ROUTERS,
 )
 
-MOUNTS: tuple[BaseRoute, ...] = (pages.mount(),)
+MOUNTS: tuple[BaseRoute, ...] = pages.MOUNTS

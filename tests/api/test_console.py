@@ -42,7 +42,7 @@ async def given_run(given: Any, user: Any, **values: Any) -> Any:
 class TestSignIn:
     async def test_leads_strangers_to_the_sign_in_page(self, client: Any) -> None:
         answer = await client.get("/console/runs")
-        assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/console/sign-in?next=%2Fconsole%2Fruns")
         page = await client.get("/console/sign-in")
         assert (page.status_code, "Paste a token" in page.text) == (200, True)
 
@@ -100,7 +100,7 @@ class TestRuns:
         ):
             assert part in answer.text
         assert "&lt;b&gt;Scanners&lt;/b&gt;" in answer.text
-        assert "<mark>word &lt;for&gt; word</mark>" in answer.text
+        assert "<q>word &lt;for&gt; word</q>" in answer.text
         assert "unsafe-inline" not in answer.headers["content-security-policy"]
         assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", answer.text)
 
