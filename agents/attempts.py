@@ -60,6 +60,7 @@ class Question(Generic[O]):
     caller: Caller
     run_id: UUID | None
     about: About
+    trial: bool = False
     tries: Iterator[int] = field(default_factory=lambda: count(1))
 
     @property
@@ -89,6 +90,7 @@ class Question(Generic[O]):
             deal_id=self.about.deal_id,
             communication_id=self.about.communication_id,
             transcription_id=self.about.transcription_id,
+            trial=self.trial,
         )
 
 

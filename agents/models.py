@@ -61,11 +61,17 @@ class Door:
         *,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         prompts: Prompts | None = None,
+        trial: bool = False,
     ) -> None:
-        """Nothing is opened, and no client library loaded, before the first question that needs it."""
+        """
+        Nothing is opened, and no client library loaded, before the first question that needs it.
+
+        The books mark what is asked through a `trial` door: it is paid for, and no record stands on it.
+        """
         self._settings = settings
         self._db = db
         self._prompts = prompts or Prompts(db)
+        self._trial = trial
         self._desk = Desk(settings, db, sleep)
 
     async def close(self) -> None:
@@ -89,7 +95,7 @@ class Door:
         seconds. Raises `ModelUnavailable` when nothing can answer.
         """
         prompt = await self._prompts.find(purpose.key, suffixes)
-        question = Question(purpose, prompt, inputs, caller, run_id, about)
+        question = Question(purpose, prompt, inputs, caller, run_id, about, self._trial)
         if self._settings.model_engine == "rules":
             return await self._by_rules(question, None)
         try:
@@ -111,7 +117,7 @@ class Door:
 
         async def prepare() -> Question[Text]:
             prompt = await self._prompts.find(purpose.key, suffixes)
-            return Question(purpose, prompt, inputs, caller, run_id, about)
+            return Question(purpose, prompt, inputs, caller, run_id, about, self._trial)
 
         return Stream(self, prepare)
 

@@ -82,7 +82,7 @@ class Prompts:
             return kept[1]
         async with self._db.reading() as tx:
             row = await ai_prompts.find_active_version(tx, keys)
-        prompt = _prompt(row) if row else None
+        prompt = prompt_of(row) if row else None
         self._found[keys] = (time.monotonic(), prompt)
         return prompt
 
@@ -97,7 +97,8 @@ class Prompts:
             self._found.clear()
 
 
-def _prompt(row: ActivePrompt) -> Prompt:
+def prompt_of(row: ActivePrompt) -> Prompt:
+    """Return a version that is kept in the database as the door wants it."""
     # A version written for another vendor's model keeps its words; the model is then the deployment's.
     ours = row.provider in (None, "openai")
     return Prompt(
@@ -121,12 +122,10 @@ def put(prompt: Prompt, purpose: Purpose[Any, Any], inputs: BaseModel, model: st
     """
     nonce = guards.new_nonce()
     marked = untrusted_fields(purpose.input)
-    values: dict[str, str] = {}
-    for name in purpose.input.model_fields:
-        value = plain(getattr(inputs, name))
-        if name in marked:
-            value = guards.fence(guards.capped(guards.clean(value), marked[name].tokens, model), nonce)
-        values[name] = value
+    values = {
+        name: guards.fence(value, nonce) if name in marked else value
+        for name, value in values_of(purpose, inputs, model).items()
+    }
     try:
         system, user = prompt.render(values)
     except PromptError as failure:
@@ -134,6 +133,15 @@ def put(prompt: Prompt, purpose: Purpose[Any, Any], inputs: BaseModel, model: st
     if marked:
         system = f"{system}\n\n{guards.rule_of_the_fence(nonce)}"
     return Words(prompt, system, user)
+
+
+def values_of(purpose: Purpose[Any, Any], inputs: BaseModel, model: str | None) -> dict[str, str]:
+    """Return the inputs as text by name, other people's words cleaned and capped; only the fence is missing."""
+    marked = untrusted_fields(purpose.input)
+    values = {name: plain(getattr(inputs, name)) for name in purpose.input.model_fields}
+    for name, mark in marked.items():
+        values[name] = guards.capped(guards.clean(values[name]), mark.tokens, model)
+    return values
 
 
 def plain(value: object) -> str:

@@ -14,7 +14,7 @@ Status = Literal["reserved", "ok", "invalid_output", "error", "blocked_budget", 
 
 @dataclass(frozen=True, slots=True)
 class NewCall:
-    """Who asks what of whom; `input_tokens` is an estimate until the call is settled."""
+    """Who asks what of whom; `input_tokens` is an estimate until the call is settled. A `trial` leads to no record."""
 
     capability: str
     prompt_key: str
@@ -33,6 +33,7 @@ class NewCall:
     deal_id: UUID | None = None
     communication_id: UUID | None = None
     transcription_id: UUID | None = None
+    trial: bool = False
 
     def columns(self) -> dict[str, Any]:
         """Return the values by column."""
@@ -87,11 +88,11 @@ async def record_call(tx: Tx, call: NewCall, outcome: Outcome) -> UUID:
         INSERT INTO ai_calls (capability, prompt_key, prompt_version, prompt_source, engine, provider, model,
                               used_fallback, attempt, run_id, user_id, company_id, contact_id, deal_id,
                               communication_id, transcription_id, created_at, status, input_tokens, output_tokens,
-                              cached_tokens, cost_usd, latency_ms, error)
+                              cached_tokens, cost_usd, latency_ms, error, trial)
         VALUES (%(capability)s, %(prompt_key)s, %(prompt_version)s, %(prompt_source)s, %(engine)s, %(provider)s,
                 %(model)s, %(used_fallback)s, %(attempt)s, %(run_id)s, %(user_id)s, %(company_id)s, %(contact_id)s,
                 %(deal_id)s, %(communication_id)s, %(transcription_id)s, %(now)s, %(status)s, %(input_tokens)s,
-                %(output_tokens)s, %(cached_tokens)s, %(cost_usd)s, %(latency_ms)s, %(error)s)
+                %(output_tokens)s, %(cached_tokens)s, %(cost_usd)s, %(latency_ms)s, %(error)s, %(trial)s)
         RETURNING id
         """,
         **call.columns() | outcome.columns(),

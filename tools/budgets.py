@@ -147,7 +147,7 @@ async def _reserve(
             INSERT INTO ai_calls (capability, prompt_key, prompt_version, prompt_source, engine, provider, model,
                                   used_fallback, attempt, run_id, user_id, company_id, contact_id, deal_id,
                                   communication_id, transcription_id, created_at, status, error, input_tokens,
-                                  reserved_usd, reserved_tokens, reserved_in)
+                                  reserved_usd, reserved_tokens, reserved_in, trial)
             SELECT %(capability)s, %(prompt_key)s, %(prompt_version)s, %(prompt_source)s, %(engine)s, %(provider)s,
                    %(model)s, %(used_fallback)s, %(attempt)s, %(run_id)s, %(user_id)s, %(company_id)s, %(contact_id)s,
                    %(deal_id)s, %(communication_id)s, %(transcription_id)s, %(now)s,
@@ -155,7 +155,7 @@ async def _reserve(
                    CASE WHEN NOT v.fits THEN 'the budget of the ' || v.refused_by || ' is spent' END,
                    CASE WHEN v.fits THEN %(input_tokens)s ELSE 0 END,
                    CASE WHEN v.fits THEN %(usd)s ELSE 0 END, CASE WHEN v.fits THEN %(tokens)s ELSE 0 END,
-                   CASE WHEN v.fits THEN %(reserved_in)s ELSE '[]'::jsonb END
+                   CASE WHEN v.fits THEN %(reserved_in)s ELSE '[]'::jsonb END, %(trial)s
               FROM verdict v
              WHERE v.complete
             RETURNING id

@@ -8,15 +8,11 @@ from langgraph.runtime import Runtime
 
 from agents.drafting import checks, words
 from agents.drafting.outputs import REPLY, DraftDone, DraftIn, ReplyOutput, Tone
-from agents.kit import About, Context
+from agents.kit import Context
 from memory.db import Tx
 from memory.vectors import Asker
-from tools import ai_activity, drafts, knowledge
+from tools import ai_activity, drafts
 from tools.drafts import NewDraft, ReplyContext
-from tools.knowledge import KnowledgeSearchIn
-
-RECALLED = 4
-"""How many earlier passages a draft is shown."""
 
 
 class DraftState(TypedDict, total=False):
@@ -44,31 +40,18 @@ async def load(state: DraftState, runtime: Runtime[Context]) -> dict[str, Any]:
 
 
 async def _recall(run: Context, context: ReplyContext) -> list[str]:
-    """Return what else was said with this company that may help to answer, as far as the caller may read it."""
-    search = KnowledgeSearchIn(
-        query=f"{context.subject}\n{context.last_inbound}"[:2000],
-        company_id=context.company_id,
-        without_source_id=context.last_inbound_id,
-        limit=RECALLED,
-    )
-    question = await Asker(run.db, run.embedder, run.settings).ask(search.query) if run.embedder else None
-    async with run.db.reading(run.now()) as tx:
-        hits = await knowledge.search_knowledge(tx, run.caller, search, question=question)
+    asker = Asker(run.db, run.embedder, run.settings) if run.embedder else None
+    hits = await words.recall(run.db, run.caller, context, run.now(), asker)
     for hit in hits:
         run.read_source(hit.source_type, hit.source_id, hit.title, third_party=True)
-    return [
-        f"{hit.occurred_at:%Y-%m-%d} {hit.title}: {hit.content}" if hit.occurred_at else hit.content for hit in hits
-    ]
+    return words.passages(hits)
 
 
 async def write(state: DraftState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Have the answer written."""
     run, context = runtime.context, ReplyContext.model_validate(state["context"])
     inputs = words.inputs(context, _asked(state), run.now(), state.get("history", []))
-    about = About(
-        communication_id=context.communication_id, company_id=context.company_id, contact_id=context.contact_id
-    )
-    answer = await run.ask(REPLY, inputs, about=about)
+    answer = await run.ask(REPLY, inputs, about=words.about(context))
     origin = {
         "engine": answer.engine,
         "prompt_key": answer.prompt_key,

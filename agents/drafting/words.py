@@ -2,13 +2,22 @@
 
 from collections.abc import Sequence
 from datetime import datetime, time, timedelta
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from agents.drafting.outputs import DraftIn, ReplyInputs
-from tools import names
+from agents.drafting.outputs import REPLY, DraftIn, ReplyInputs
+from agents.purposes import About
+from agents.readers import reads
+from memory.callers import Caller
+from memory.db import Database
+from memory.vectors import Asker
+from tools import drafts, knowledge, names
 from tools.drafts import MOST_SLOTS, SLOT_DAYS, SLOT_MINUTES, ReplyContext
+from tools.knowledge import KnowledgeHit, KnowledgeSearchIn
 
 WORKDAY = (time(9), time(17))
+RECALLED = 4
+"""How many earlier passages a draft is shown."""
 SATURDAY = 5
 STAGE_CONTEXT = {
     "new_lead": "They hardly know us. Be helpful and short; ask one good question.",
@@ -25,6 +34,49 @@ STAGE_CONTEXT = {
 WAITED = ((0, "They wrote today."), (1, "They wrote yesterday."), (7, "They have waited for days: thank them for their patience."),
           (14, "They have waited for over a week: apologise for the delay in one sentence."))  # fmt: skip
 WAITED_LONG = "They have waited for more than two weeks: apologise plainly, and ask whether it still matters."
+
+
+@reads(REPLY, "communication")
+async def read(db: Database, caller: Caller, communication_id: UUID, now: datetime) -> tuple[ReplyInputs, About]:
+    """
+    Return what an answer to this communication would be written from now; the past is searched by words alone.
+
+    Raises `CommunicationNotFound`, `NotLinked`, `NobodyToAnswer`.
+    """
+    async with db.transaction(now) as tx:
+        context = await drafts.load_reply_context(tx, caller, communication_id)
+    hits = await recall(db, caller, context, now)
+    found = inputs(context, DraftIn(communication_id=communication_id), now, passages(hits))
+    return found, about(context)
+
+
+async def recall(
+    db: Database, caller: Caller, context: ReplyContext, now: datetime, asker: Asker | None = None
+) -> list[KnowledgeHit]:
+    """Return what else was said with this company that may help to answer, as far as the caller may read it."""
+    search = KnowledgeSearchIn(
+        query=f"{context.subject}\n{context.last_inbound}"[:2000],
+        company_id=context.company_id,
+        without_source_id=context.last_inbound_id,
+        limit=RECALLED,
+    )
+    question = await asker.ask(search.query) if asker else None
+    async with db.reading(now) as tx:
+        return await knowledge.search_knowledge(tx, caller, search, question=question)
+
+
+def passages(hits: Sequence[KnowledgeHit]) -> list[str]:
+    """Return what was recalled, each passage with its day and title."""
+    return [
+        f"{hit.occurred_at:%Y-%m-%d} {hit.title}: {hit.content}" if hit.occurred_at else hit.content for hit in hits
+    ]
+
+
+def about(context: ReplyContext) -> About:
+    """Return the records that an answer concerns, for the books."""
+    return About(
+        communication_id=context.communication_id, company_id=context.company_id, contact_id=context.contact_id
+    )
 
 
 def inputs(context: ReplyContext, asked: DraftIn, now: datetime, history: Sequence[str] = ()) -> ReplyInputs:

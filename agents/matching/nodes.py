@@ -7,14 +7,13 @@ from langgraph.runtime import Runtime
 
 from agents.kit import About, Context
 from agents.matching import clues as reading
-from agents.matching import verdicts
-from agents.matching.outputs import MATCHING, Company, Contact, Deal, Envelope, MatchedOut, Placing
+from agents.matching import verdicts, words
+from agents.matching.outputs import MATCHING, Envelope, MatchedOut, Placing
 from agents.matching.state import MatchingState
 from agents.matching.verdicts import Scene
 from memory.db import Tx
-from tools import matching, names, workspace
+from tools import matching, workspace
 from tools.matching import Candidates, Clues, LinkIn, MatchSubject, Offered, ReviewIn, TriageIn
-from tools.workspace import Workspace
 
 
 async def load(state: MatchingState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -32,7 +31,7 @@ async def load(state: MatchingState, runtime: Runtime[Context]) -> dict[str, Any
     run.read_source("communication", subject.id, subject.subject or "", third_party=subject.direction == "inbound")
     generic = reading.is_generic(clues.principal, house)
     return {
-        "envelope": _envelope(subject, clues, candidates, products, house).model_dump(mode="json"),
+        "envelope": words.envelope(subject, clues, candidates, products, house).model_dump(mode="json"),
         "candidates": candidates.model_dump(mode="json"),
         "clues": clues.model_dump(mode="json")
         | {"generic": generic, "products": [product.model_dump() for product in products]},
@@ -112,49 +111,3 @@ async def _keep(tx: Tx, communication_id: UUID, verdict: dict[str, Any], run_id:
     if "triage" in verdict:
         await matching.record_triage(tx, communication_id, TriageIn.model_validate(verdict["triage"]))
     return str(verdict["outcome"])
-
-
-# What is asked ----------------------------------------------------------------------------------------------------
-
-
-def _envelope(
-    subject: MatchSubject, clues: Clues, candidates: Candidates, products: list[Offered], house: Workspace
-) -> Envelope:
-    text = reading.body(subject)
-    number = {company.id: place for place, company in enumerate(candidates.companies, start=1)}
-    return Envelope(
-        communicationType=subject.channel,
-        direction=subject.direction,
-        fromEmail=clues.principal or "",
-        fromName=_name_of(subject, clues.principal),
-        emailDomain=names.domain_of(clues.principal) or "",
-        isGenericDomain=reading.is_generic(clues.principal, house),
-        subject=(subject.subject or "")[:500],
-        contentPreview=text[:3000],
-        emailsMentioned=[*clues.participants, *clues.body_emails],
-        phonesMentioned=reading.phones(text),
-        namesMentioned=[str(person.get("name")) for person in subject.their_participants[:20] if person.get("name")],
-        companyMentions=reading.capitalized(text[:3000]),
-        candidateCompanies=[
-            Company(number=place, name=company.name, domain=company.domain, status=company.status, evidence=list(company.evidence))
-            for place, company in enumerate(candidates.companies, start=1)
-        ],
-        candidateContacts=[
-            Contact(number=place, name=contact.name, email=contact.email, title=contact.title,
-                    company=number.get(contact.company_id, 0), evidence=list(contact.evidence))
-            for place, contact in enumerate(candidates.contacts, start=1)
-        ],
-        candidateDeals=[
-            Deal(number=place, name=deal.name, stage=deal.stage, company=number.get(deal.company_id, 0))
-            for place, deal in enumerate(candidates.deals, start=1)
-        ],
-        products=[product.name for product in products],
-    )  # fmt: skip
-
-
-def _name_of(subject: MatchSubject, principal: str | None) -> str:
-    if subject.sender_email == principal and subject.sender_name:
-        return subject.sender_name
-    return next(
-        (str(person.get("name") or "") for person in subject.their_participants if person.get("email") == principal), ""
-    )

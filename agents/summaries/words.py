@@ -2,10 +2,12 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
-from agents.purposes import Purpose
+from agents.purposes import About, Purpose
+from agents.readers import reads
 from agents.summaries.outputs import (
     COMPANY,
     CONTACT,
@@ -14,10 +16,40 @@ from agents.summaries.outputs import (
     ContactInputs,
     DealInputs,
     Material,
+    about,
 )
-from tools.summary_context import DealInContext, Promise, SummaryContext
+from memory.callers import Caller
+from memory.db import Database
+from tools import summary_context
+from tools.summary_context import DealInContext, EntityType, Promise, SummaryContext
 
 CLOSED = ("closed_won", "closed_lost", "closed_converted")
+
+
+@reads(DEAL, "deal")
+async def read_deal(db: Database, caller: Caller, deal_id: UUID, now: datetime) -> tuple[BaseModel, About]:
+    """Return what the summary of this deal would be made of now."""
+    return await _read(db, caller, "deal", deal_id, now)
+
+
+@reads(COMPANY, "company")
+async def read_company(db: Database, caller: Caller, company_id: UUID, now: datetime) -> tuple[BaseModel, About]:
+    """Return what the summary of this company would be made of now."""
+    return await _read(db, caller, "company", company_id, now)
+
+
+@reads(CONTACT, "contact")
+async def read_contact(db: Database, caller: Caller, contact_id: UUID, now: datetime) -> tuple[BaseModel, About]:
+    """Return what the summary of this contact would be made of now."""
+    return await _read(db, caller, "contact", contact_id, now)
+
+
+async def _read(
+    db: Database, caller: Caller, type: EntityType, subject_id: UUID, now: datetime
+) -> tuple[BaseModel, About]:
+    async with db.transaction(now) as tx:
+        context = await summary_context.load_context(tx, caller, type, subject_id)
+    return question(context, now)[1], about(type, subject_id)
 
 
 def question(context: SummaryContext, now: datetime) -> tuple[Purpose[Any, Any], BaseModel]:

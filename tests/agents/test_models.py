@@ -63,6 +63,7 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     prompts["core_system"] = Prompt(key="core_system", version=1, user="", system="You are plain.")
     monkeypatch.setattr(registry, "shelf", lambda: Shelf(prompts))
+    rules.load()
     monkeypatch.setattr(rules, "_answers", dict(rules._answers))
     for purpose in (SORT, CHEAP):
         rules.answers(purpose)(lambda inputs: Judged(topic=f"rules: {inputs.subject}", score=0.1))
