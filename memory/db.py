@@ -8,10 +8,10 @@ Postgres: one pool, transactions, and four verbs.
 Every connection is in autocommit mode, so that LangGraph's checkpointer can share the pool.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, LiteralString, TypeVar, cast
+from typing import Any, LiteralString, NamedTuple, TypeVar, cast
 
 import orjson
 from psycopg import AsyncConnection, AsyncCursor, DatabaseError, errors
@@ -115,23 +115,73 @@ _PROMISE_ONCE: LiteralString = """
 """
 
 
+Refused = Callable[[DatabaseError], Exception]
+"""Turns what a deferred statement raised into what its caller understands; what it does not know, it returns."""
+
+
+class _Deferred(NamedTuple):
+    sql: LiteralString
+    params: dict[str, Any]
+    refused: Refused
+
+
+# A commit that waits for the disk waits for all that was written before it; this one writes one record of its own.
+_WAIT_FOR_DISK: LiteralString = "SELECT pg_logical_emit_message(true, 'rainmaker', '')"
+
+
 class Tx:
     """One unit of work on one connection; `now` is the moment at which it happens (aware, UTC)."""
 
-    __slots__ = ("connection", "now", "unsettled")
+    __slots__ = ("_deferred", "_waits_for_disk", "connection", "now")
 
     def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection = connection
         self.now = now
-        self.unsettled = False
+        self._deferred: _Deferred | None = None
+        self._waits_for_disk = False
 
-    def wait_for_disk(self) -> None:
-        """Have the end of the transaction wait for the disk after its commit, when that commit itself does not wait."""
-        self.unsettled = True
+    async def defer(self, sql: LiteralString, /, *, refused: Refused, **params: Any) -> None:
+        """
+        Run the statement with the next one, or else in one round trip with the commit.
+
+        For a statement that takes a lock which everybody needs and whose commit does not wait for the disk: the lock is
+        held for as long as the server needs, not this process, and the disk is waited for after the commit. What the
+        statement raises is turned by `refused` into what the caller understands.
+        """
+        await self.run_deferred()
+        self._deferred = _Deferred(sql, params, refused)
+
+    async def run_deferred(self) -> None:
+        """Run what was deferred, now."""
+        if self._deferred is not None:
+            deferred, self._deferred, self._waits_for_disk = self._deferred, None, True
+            try:
+                await self.connection.execute(deferred.sql, deferred.params)
+            except DatabaseError as failure:
+                raise deferred.refused(failure) from failure
+
+    async def commit(self, transaction: AbstractAsyncContextManager[Any]) -> None:
+        """End the transaction; what was deferred, the commit and the wait for the disk go out as one."""
+        deferred = self._deferred
+        if deferred is None and not self._waits_for_disk:
+            await transaction.__aexit__(None, None, None)
+            return
+        try:
+            async with self.connection.pipeline():
+                if deferred is not None:
+                    await self.connection.execute(deferred.sql, deferred.params)
+                await transaction.__aexit__(None, None, None)
+                await self.connection.execute(_WAIT_FOR_DISK)
+        except DatabaseError as failure:
+            if deferred is None:
+                raise
+            raise deferred.refused(failure) from failure
 
     async def _execute(self, sql: LiteralString, params: dict[str, Any], *, records: bool) -> AsyncCursor[Any]:
         if "now" not in params and "%(now)s" in sql:
             params["now"] = self.now
+        if self._deferred is not None:
+            await self.run_deferred()
         cursor = self.connection.cursor(row_factory=dict_row if records else tuple_row)
         await cursor.execute(sql, params or None)
         return cursor
@@ -173,6 +223,7 @@ class Tx:
 
     async def run_many(self, sql: LiteralString, rows: Iterable[dict[str, Any]]) -> None:
         """Run one statement over many parameter sets in one pipeline."""
+        await self.run_deferred()
         await self.connection.cursor().executemany(sql, rows)
 
     async def doc(
@@ -193,6 +244,7 @@ class Tx:
         """Write many rows with COPY; values adapt as parameters do."""
         names = SQL(", ").join(map(Identifier, columns))
         statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table), names)
+        await self.run_deferred()
         async with self.connection.cursor().copy(statement) as copy:
             for row in rows:
                 await copy.write_row(row)
@@ -216,6 +268,7 @@ class Tx:
         statement = SQL("COPY {} ({}) FROM STDIN (DELIMITER {}, NULL {})").format(
             Identifier(table), names, Literal(_VALUE_END), Literal(NULL)
         )
+        await self.run_deferred()
         async with self.connection.cursor().copy(statement) as copy:
             await copy.write(data)
 
@@ -243,16 +296,18 @@ class Tx:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """Undo only what happens inside when it raises."""
+        await self.run_deferred()
         async with self.connection.transaction():
-            yield
+            try:
+                yield
+            except BaseException:
+                self._deferred = None
+                raise
+            await self.run_deferred()
 
     async def lock(self, *names: object) -> None:
         """Hold an advisory lock on these names until the transaction ends."""
         await self.run("SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", name="\x1f".join(map(str, names)))
-
-
-# A commit that waits for the disk waits for all that was written before it; this one writes one record of its own.
-_WAIT_FOR_DISK: LiteralString = "SELECT pg_logical_emit_message(true, 'rainmaker', '')"
 
 
 def escape_like(text: str) -> str:
@@ -299,10 +354,14 @@ class Database:
         """One transaction: committed and on disk when the block ends well, undone when it raises."""
         async with self.pool.connection() as connection:
             tx = Tx(connection, now or clock())
-            async with connection.transaction():
+            transaction = connection.transaction()
+            await transaction.__aenter__()
+            try:
                 yield tx
-            if tx.unsettled:
-                await connection.execute(_WAIT_FOR_DISK)
+            except BaseException as failure:
+                await transaction.__aexit__(type(failure), failure, failure.__traceback__)
+                raise
+            await tx.commit(transaction)
 
     @asynccontextmanager
     async def reading(self, now: datetime | None = None) -> AsyncIterator[Tx]:

@@ -183,7 +183,8 @@ async def append(
 
     Who acted is the caller: an agent's run id goes into the metadata as its evidence. Nothing to append is no command.
 
-    Raises `StreamMoved` when the stream is at another version, `CommandRepeated` when the command's id is taken.
+    The statement is sent with the next one or with the commit, so a stale `expected` (one that `load` did not give)
+    raises `StreamMoved` there.
     """
     if not new:
         return []
@@ -207,28 +208,29 @@ async def append(
         )
         for sequence, event in enumerate(new, expected + 1)
     ]
-    try:
-        await tx.run(
-            """
-            SELECT append_events(%(aggregate_type)s, %(aggregate_id)s, %(expected)s, %(events)s, %(metadata)s,
-                                 %(actor_type)s, %(actor_id)s, %(occurred_at)s, %(command)s)
-            """,
-            aggregate_type=stream.aggregate_type,
-            aggregate_id=aggregate_id,
-            expected=expected,
-            events=Json([{"id": e.id, "type": e.type, "version": e.version, "data": e.data} for e in recorded]),
-            metadata=Json(about),
-            actor_type=caller.kind,
-            actor_id=actor_id,
-            occurred_at=moment,
-            command=_logged(command, recorded),
-        )
-    except RaisedByServer as raised:
-        if raised.sqlstate != APPENDED_ELSEWHERE:
-            raise
-        raise StreamMoved(currentVersion=int(raised.diag.message_primary or 0)) from raised
-    tx.wait_for_disk()
+    await tx.defer(
+        """
+        SELECT append_events(%(aggregate_type)s, %(aggregate_id)s, %(expected)s, %(events)s, %(metadata)s,
+                             %(actor_type)s, %(actor_id)s, %(occurred_at)s, %(command)s)
+        """,
+        refused=_moved,
+        aggregate_type=stream.aggregate_type,
+        aggregate_id=aggregate_id,
+        expected=expected,
+        events=Json([{"id": e.id, "type": e.type, "version": e.version, "data": e.data} for e in recorded]),
+        metadata=Json(about),
+        actor_type=caller.kind,
+        actor_id=actor_id,
+        occurred_at=moment,
+        command=_logged(command, recorded),
+    )
     return recorded
+
+
+def _moved(failure: RaisedByServer) -> Exception:
+    if failure.sqlstate != APPENDED_ELSEWHERE:
+        return failure
+    return StreamMoved(currentVersion=int(failure.diag.message_primary or 0))
 
 
 def _logged(command: Command | None, recorded: Sequence[Recorded]) -> Any:
