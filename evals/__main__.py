@@ -1,9 +1,9 @@
 """
 The shell door: `python -m evals`.
 
-    run   run suites and hold the results against the baseline; exit 1 on a regression or an error
+    run   run suites and hold the results against the baseline or another version; exit 1 on a regression or an error
     list  what suites there are
-    lock  lock the held-out cases as they are
+    lock  lock the held-out cases as they are, and tell the house which prompts the suites hold
 """
 
 import asyncio
@@ -11,11 +11,9 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
+from uuid import UUID, uuid4
 
 import structlog
 import typer
@@ -23,7 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from evals import comparison, locking, report, results, run
+from evals import campaign, catalogue, comparison, locking, results, run
+from evals.campaign import BASELINE, Done, Held, Order
 from evals.cases import DatasetBroken, Split
 from evals.comparison import Compared
 from evals.locking import HeldOutChanged
@@ -32,9 +31,7 @@ from evals.run import Plan
 from evals.suites import SUITES, Suite
 from memory import settings
 from memory.errors import Rendered
-from memory.settings import Settings
 
-BASELINE = Path(__file__).parent / "baseline.json"
 console = Console(width=None if sys.stdout.isatty() else 120)
 cli = typer.Typer(
     name="evals",
@@ -60,49 +57,44 @@ class SplitName(StrEnum):
     all = "all"
 
 
-@dataclass(frozen=True)
-class Against:
-    """What the run is held against, and what came of it."""
-
-    name: str
-    reference: RunResult
-    compared: list[Compared]
-
-    @property
-    def regressed(self) -> list[Compared]:
-        """What the gate closes on, the dear mistakes first."""
-        return sorted((one for one in self.compared if one.regressed), key=lambda one: not one.dear)
-
-
 @cli.command(name="run")
 def run_command(
     suites: Annotated[list[str] | None, typer.Argument(help="Suites to run; all when none is named.")] = None,
     engine: Annotated[EngineName, typer.Option(help="Who answers.")] = EngineName.rules,
     model: Annotated[str | None, typer.Option(help="One model for every question.")] = None,
-    against: Annotated[str, typer.Option(help="baseline, none, or a file of results.")] = "baseline",
+    prompt: Annotated[str | None, typer.Option(help="A version to try, KEY@V; only its cases are run.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="baseline, none, a file of results, or a version KEY@V. By default the baseline, of a version to try the active one."
+        ),
+    ] = None,
     split: Annotated[SplitName, typer.Option(help="Which cases.")] = SplitName.all,
     limit_usd: Annotated[float, typer.Option(help="Stop before it costs more.", min=0)] = 5.0,
     concurrency: Annotated[int, typer.Option(help="Cases at a time.", min=1, max=64)] = 4,
     cache: Annotated[bool, typer.Option(help="Use what a model has answered before.")] = True,
     judge: Annotated[bool, typer.Option(help="Let a model judge too.")] = False,
     keep_baseline: Annotated[bool, typer.Option(help="Write these results as the new baseline.")] = False,
+    batch: Annotated[
+        UUID | None, typer.Option(help="The request in the database that this answers.", hidden=True)
+    ] = None,
 ) -> None:
     """Run suites, print and keep their figures, and fail on a regression."""
     chosen = _chosen(suites or [])
     cases: Split | None = None if split is SplitName.all else ("dev" if split is SplitName.dev else "held_out")
     answers: Engine = "rules" if engine is EngineName.rules else "openai"
     plan = Plan(chosen, answers, model, cases, limit_usd, concurrency, cache, judge)
-    folder = settings.current().data.resolve() / "evals"
-    reference = _reference(against)
-    with run.only_one(folder):
-        done = asyncio.run(_run(plan, settings.current(), folder))
-        held = Against(against, reference, comparison.compare(done, reference)) if reference else None
-        _print(done, held)
-        page = _keep(done, held, folder)
-    console.print(f"Report: {page}")
+    base = settings.current()
+    order = Order(plan, prompt, against, batch or uuid4())
+    done = asyncio.run(campaign.conduct(order, base, base.data.resolve() / "evals", _progress))
+    _print(done.run, done.held)
+    _print_verdicts(done)
+    if done.why:
+        console.print(f"Kept as files only. {done.why}", highlight=False)
+    console.print(f"Report: {done.page}")
     if keep_baseline:
-        _keep_baseline(done, chosen)
-    sys.exit(_verdict(done, held, is_new_baseline=keep_baseline))
+        _keep_baseline(done.run, chosen)
+    sys.exit(_verdict(done.run, done.held, is_new_baseline=keep_baseline))
 
 
 @cli.command(name="list")
@@ -120,9 +112,10 @@ def list_command() -> None:
 
 @cli.command(name="lock")
 def lock_command() -> None:
-    """Lock the held-out cases as they are now."""
+    """Lock the held-out cases as they are now, and write which prompts the suites hold."""
     locking.write(list(SUITES.values()))
-    console.print(f"Locked in {locking.FILE.name}.")
+    catalogue.write(list(SUITES.values()))
+    console.print(f"Locked in {locking.FILE.name}, written to {catalogue.FILE.name}.")
 
 
 def main() -> None:
@@ -145,15 +138,10 @@ def _chosen(names: list[str]) -> list[Suite]:
     return [suite for name, suite in SUITES.items() if not names or name in names]
 
 
-async def _run(plan: Plan, base: Settings, folder: Path) -> RunResult:
-    run.settings_for(base, plan)
-    with _progress(plan) as told:
-        async with run.ledger(base, folder) as db:
-            return await run.run(plan, base, db, now=datetime.now(UTC), cache=folder / "cache", told=told)
-
-
 @contextmanager
-def _progress(plan: Plan) -> Iterator[run.Told]:
+def _progress(plan: Plan, name: str) -> Iterator[run.Told]:
+    if name:
+        console.print(f"Running {name}", highlight=False)
     columns = (TextColumn("{task.description:14}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as shown:
         counts = {suite.name: 0 for suite in plan.all_suites}
@@ -166,14 +154,7 @@ def _progress(plan: Plan) -> Iterator[run.Told]:
 # What came of it ----------------------------------------------------------------------------------------------------
 
 
-def _reference(name: str) -> RunResult | None:
-    """Read what to compare with before anything is paid for."""
-    if name == "none" or (name == "baseline" and not BASELINE.exists()):
-        return None
-    return results.read_reference(BASELINE if name == "baseline" else Path(name))
-
-
-def _print(done: RunResult, held: Against | None) -> None:
+def _print(done: RunResult, held: Held | None) -> None:
     verdicts = {(one.suite, one.scorer): one for one in held.compared} if held else {}
     table = Table(
         title=f"{done.label}, {done.split} cases, {done.seconds:.1f} s, {done.cost_usd:.4f} USD", title_justify="left"
@@ -213,14 +194,13 @@ def _print_failures(suite: str, cases: list[CaseResult]) -> None:
             console.print(f"[red]error[/] {suite} {case.id}: {case.error}", highlight=False)
 
 
-def _keep(done: RunResult, held: Against | None, folder: Path) -> Path:
-    history = results.read_history(folder / "results")
-    results.write(done, folder / "results" / f"{done.started_at:%Y%m%dT%H%M%S}-{done.engine}.json")
-    page = folder / "report.html"
-    page.write_text(
-        report.render(done, held.reference if held else None, held.compared if held else [], history), "utf-8"
-    )
-    return page
+def _print_verdicts(done: Done) -> None:
+    """Tell what a version is against another, suite by suite."""
+    for one in done.held.verdicts if done.held else []:
+        colour = {"improved": "green", "regressed": "red"}.get(one.verdict, "dim")
+        console.print(f"[{colour}]{one.verdict:12}[/] {one.suite}: {one.reason}", highlight=False)
+    if done.run.prompt and done.run.engine == "rules":
+        console.print("The rules do not read prompts: this says nothing about the words.")
 
 
 def _keep_baseline(done: RunResult, chosen: list[Suite]) -> None:
@@ -231,7 +211,7 @@ def _keep_baseline(done: RunResult, chosen: list[Suite]) -> None:
     console.print(f"Kept as {BASELINE.name}.")
 
 
-def _verdict(done: RunResult, held: Against | None, *, is_new_baseline: bool) -> int:
+def _verdict(done: RunResult, held: Held | None, *, is_new_baseline: bool) -> int:
     """Say what is wrong in a line each and return the exit code."""
     wrong = [f"{done.errors} cases have no answer; an error is neither a pass nor a failure."] if done.errors else []
     if done.stopped:
@@ -242,6 +222,9 @@ def _verdict(done: RunResult, held: Against | None, *, is_new_baseline: bool) ->
         fresh, gone = comparison.unpaired(done, held.reference)
         if fresh or gone:
             console.print(f"Not compared: {fresh} cases are new or changed, {gone} are gone.")
+        if done.prompt and not held.reference.is_whole:
+            wrong.append(f"{held.name} was not answered in full: there is no verdict.")
+        wrong += [f"Regressed: {one.suite}. {one.reason}" for one in held.verdicts if one.verdict == "regressed"]
         if not is_new_baseline:
             wrong += [
                 f"Regressed: {one.suite} {one.scorer}{' (dear)' if one.dear else ''}, lost {_names(done, one)}"

@@ -25,6 +25,16 @@ class Compared:
     exact: bool
 
     @property
+    def p(self) -> float:
+        """How easily chance would do as much: by the scores where they are more than pass and fail."""
+        return self.scores.p if self.scores else self.passes.p
+
+    @property
+    def net(self) -> float:
+        """Which way it went: below nothing is worse."""
+        return self.scores.difference.value if self.scores else float(len(self.won) - len(self.lost))
+
+    @property
     def regressed(self) -> bool:
         """Whether the gate closes on this."""
         if self.exact:

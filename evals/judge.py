@@ -66,6 +66,11 @@ class JudgedScorer:
         return Score(float(verdict.passes), verdict.passes, verdict.explanation)
 
 
+def asks(_: JudgeInput) -> Purpose[Any, Any]:
+    """Return the question that is put."""
+    return JUDGE
+
+
 async def ask(asker: Asker, case: JudgeInput) -> Answered[Judged]:
     """
     Have the judge answer; the subject of the suite `judge`.

@@ -1,6 +1,6 @@
 """Plots as inline SVG, drawn with the colours of the page that they stand in."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from evals.statistics import Interval
@@ -51,6 +51,41 @@ def line(name: str, values: Sequence[float]) -> str:
         f'<text x="{_LEFT + _WIDTH + 8}" y="28">{values[-1]:.1%}</text>',
     ]
     return _svg(_LEFT + _WIDTH + 60, 50, parts, f"{name} over runs")
+
+
+def versions(name: str, points: Mapping[tuple[str, str], float]) -> str:
+    """Draw the share passed over versions, a line for each who answers: (versions, who) -> share."""
+    columns = list(dict.fromkeys(words for words, _ in points))
+    whose = list(dict.fromkeys(who for _, who in points))
+    step = _WIDTH / max(1, len(columns) - 1)
+    height = 130 + 15 * len(columns)
+    parts = [f'<text x="{_LEFT - 8}" y="60" text-anchor="end">{escape(name)}</text>', _levels()]
+    for place, words in enumerate(columns):
+        x = _LEFT + place * step
+        parts.append(f'<line class="axis" x1="{x:.1f}" y1="10" x2="{x:.1f}" y2="110"/>')
+        parts.append(f'<text class="soft" x="{x:.1f}" y="124" text-anchor="middle">{place + 1}</text>')
+        parts.append(f'<text class="soft" x="{_LEFT}" y="{142 + place * 15}">{place + 1}: {escape(words)}</text>')
+    for row, who in enumerate(whose):
+        kind = "other" if who == "rules" else ""
+        own = [(place, points[words, who]) for place, words in enumerate(columns) if (words, who) in points]
+        spots = [(_LEFT + place * step, 110 - share * 100, share) for place, share in own]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in spots)
+        parts.append(f'<polyline class="path {kind}" points="{path}"/>')
+        parts += [
+            f'<circle class="bar {kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{escape(who)} {share:.1%}</title></circle>'
+            for x, y, share in spots
+        ]
+        last, y, share = spots[-1]
+        parts.append(f'<text x="{last + 9:.1f}" y="{y + 4 + 13 * row % 26:.1f}">{escape(who)} {share:.1%}</text>')
+    return _svg(_LEFT + _WIDTH + 220, height, parts, f"{name} over versions")
+
+
+def _levels() -> str:
+    return "".join(
+        f'<line class="axis" x1="{_LEFT}" y1="{110 - at * 100:.0f}" x2="{_LEFT + _WIDTH}" y2="{110 - at * 100:.0f}"/>'
+        f'<text class="soft" x="{_LEFT - 8}" y="{114 - at * 100:.0f}" text-anchor="end">{at:.0%}</text>'
+        for at in (0, 1)
+    )
 
 
 def scatter(points: Sequence[tuple[str, float, float]]) -> str:

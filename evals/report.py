@@ -1,5 +1,6 @@
 """
-A run as one page: figures, comparison, confusion, failures, cost against quality. No scripts, nothing from elsewhere.
+A run as one page: verdicts, figures, comparison, confusion, failures, quality over versions and against cost. No
+scripts, nothing from elsewhere.
 
 Held-out cases are counted and not shown: whoever reads why they fail begins to write for them.
 """
@@ -10,6 +11,7 @@ from html import escape
 from evals import plots
 from evals.comparison import Compared
 from evals.results import CaseResult, Figure, RunResult, SuiteResult
+from evals.verdicts import SuiteVerdict
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1d2530; --soft: #66717f; --line: #d9dee5; --back: #fff; --good: #2b7a4b; --bad: #b3362c; --mark: #2f5fb3; }
@@ -22,20 +24,27 @@ td.n { text-align: right; font-variant-numeric: tabular-nums; } .dear { font-wei
 .same, .inconclusive { color: var(--soft); } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg { max-width: 100%; height: auto; }
 svg .axis { stroke: var(--line); } svg .bar { fill: var(--mark); } svg .reach { stroke: var(--ink); } svg .soft { fill: var(--soft); }
 svg .was { stroke: var(--soft); stroke-dasharray: 3 2; } svg .path { fill: none; stroke: var(--mark); stroke-width: 1.5; }
+svg .other { stroke: var(--soft); stroke-dasharray: 4 3; } svg circle.other { fill: var(--soft); stroke: none; } a { color: var(--mark); }
 """
 
 
 def render(
-    run: RunResult, reference: RunResult | None, compared: Sequence[Compared], history: Sequence[RunResult]
+    run: RunResult,
+    reference: RunResult | None,
+    compared: Sequence[Compared],
+    history: Sequence[RunResult],
+    verdicts: Sequence[SuiteVerdict] = (),
 ) -> str:
-    """Return the page for one run: beside it what it was held against, and the runs before it."""
+    """Return the page for one run: beside it what it was held against, the verdicts, and the runs before it."""
     parts = [
         f"<h1>Evals: {escape(run.label)}</h1>",
         f"<p>{run.started_at:%Y-%m-%d %H:%M} UTC, {escape(run.split)} cases, {run.seconds:.1f} s, {run.cost_usd:.4f} USD</p>",
         f'<p class="error">Not complete: {escape(run.stopped)}</p>' if run.stopped else "",
         f'<p class="error">{run.errors} cases have no answer.</p>' if run.errors else "",
         f'<p class="error">Not heard: {escape(run.distrusted)}.</p>' if run.distrusted else "",
+        _verdicts(verdicts, reference),
         *(_suite(suite, reference, compared) for suite in run.suites),
+        _versions(run, reference, history),
         _history(run, history),
         _cost(run, reference, history),
     ]
@@ -45,6 +54,25 @@ def render(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Evals: {escape(run.label)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
+
+
+def _verdicts(verdicts: Sequence[SuiteVerdict], reference: RunResult | None) -> str:
+    """Tell first what the run was made for: what a version is against another, suite by suite."""
+    if not verdicts or reference is None:
+        return ""
+    rows = "".join(
+        f'<tr><td><a href="#{escape(one.suite)}">{escape(one.suite)}</a></td>'
+        f'<td class="{one.verdict}">{one.verdict}</td><td>{escape(one.reason)}</td></tr>'
+        for one in verdicts
+    )
+    head = "<tr><th>suite</th><th>verdict</th><th>why</th></tr>"
+    note = (
+        "<p>The rules do not read prompts: these verdicts say nothing about the words.</p>"
+        if reference.engine == "rules"
+        else ""
+    )
+    against = escape(reference.prompt or reference.label)
+    return f'<h2>Against {against}</h2>{note}<div class="wide"><table>{head}{rows}</table></div>'
 
 
 def _suite(suite: SuiteResult, reference: RunResult | None, compared: Sequence[Compared]) -> str:
@@ -150,7 +178,7 @@ def _name(case: CaseResult) -> str:
     return f"<b>{escape(case.id)}</b><br>{escape(case.why)}" if case.split == "dev" else "<i>held out</i>"
 
 
-# Over runs ----------------------------------------------------------------------------------------------------------
+# Over versions and runs ----------------------------------------------------------------------------------------------------------
 
 
 def quality(run: RunResult, suite: str | None = None) -> float | None:
@@ -159,6 +187,30 @@ def quality(run: RunResult, suite: str | None = None) -> float | None:
     scores = [score.passed for found in chosen for case in found.cases for score in case.scores.values()]
     asked = [passed for passed in scores if passed is not None]
     return sum(asked) / len(asked) if asked else None
+
+
+def _versions(run: RunResult, reference: RunResult | None, history: Sequence[RunResult]) -> str:
+    """Draw each suite over the versions of its prompts, a line for each who answers; the newest run of each counts."""
+    drawn: list[str] = []
+    every = [*history, *([reference] if reference else []), run]
+    for suite in run.suites:
+        points = _points(suite.name, run.split, every)
+        if len({words for words, _ in points}) > 1:
+            drawn.append(plots.versions(suite.name, points))
+    return "<h2>Over versions</h2>\n" + "\n".join(drawn) if drawn else ""
+
+
+def _points(name: str, split: str, runs: Sequence[RunResult]) -> dict[tuple[str, str], float]:
+    """Return the share passed by (versions, who answers), in the order in which the versions were first run."""
+    points: dict[tuple[str, str], float] = {}
+    for one in runs:
+        found = one.find(name)
+        share = quality(one, name)
+        if found is None or share is None or one.split != split or one.stopped or not found.words:
+            continue
+        who = one.engine if one.engine == "rules" else one.model
+        points[found.words, who] = share
+    return points
 
 
 def _history(run: RunResult, history: Sequence[RunResult]) -> str:
@@ -172,12 +224,12 @@ def _history(run: RunResult, history: Sequence[RunResult]) -> str:
 
 
 def _cost(run: RunResult, reference: RunResult | None, history: Sequence[RunResult]) -> str:
-    """Draw what the newest run of each engine and model cost, against what it is worth, on the same suites and cases."""
+    """Draw what the newest run of each engine, model and version cost, against what it is worth, on the same suites."""
     names = {suite.name for suite in run.suites}
     alike = [one for one in history if {suite.name for suite in one.suites} == names and one.split == run.split]
     newest = {one.label: one for one in ([reference] if reference else []) + alike + [run]}
     points = [
-        (label, sum(case.cost_usd for suite in one.suites for case in suite.cases), value)
+        (label, sum(suite.cost_usd for suite in one.suites), value)
         for label, one in newest.items()
         if (value := quality(one)) is not None
     ]

@@ -33,7 +33,11 @@ class ScoreKept(Kept):
 
 
 class CaseResult(Kept):
-    """What came of one case: scores, or an error, which is neither a pass nor a zero."""
+    """
+    What came of one case: scores, or an error, which is neither a pass nor a zero.
+
+    `answer` is what was left of it after the agent's own checks; of held-out cases it is not kept.
+    """
 
     id: str
     digest: str
@@ -42,9 +46,14 @@ class CaseResult(Kept):
     why: str = ""
     scores: dict[str, ScoreKept] = {}
     error: str | None = None
+    answer: dict[str, Any] | None = None
     model: str = ""
     prompt: str = ""
+    prompt_source: Literal["file", "database"] | None = None
     cost_usd: float = 0.0
+    tokens: int = 0
+    latency_ms: int | None = None
+    cached: bool = False
 
 
 class SuiteResult(Kept):
@@ -55,6 +64,17 @@ class SuiteResult(Kept):
     dear: str
     questions: dict[str, str]
     cases: list[CaseResult]
+    dataset: str = ""
+
+    @property
+    def words(self) -> str:
+        """The versions of the prompts that its answers were made with."""
+        return ", ".join(sorted({case.prompt for case in self.cases if case.prompt}))
+
+    @property
+    def cost_usd(self) -> float:
+        """What its answers cost, whoever paid for them and when."""
+        return sum(case.cost_usd for case in self.cases)
 
     @property
     def errors(self) -> list[CaseResult]:
@@ -86,7 +106,11 @@ class Figure:
 
 
 class RunResult(Kept):
-    """One run. `stopped` says why it ended before its last case, `distrusted` why its judge is not heard."""
+    """
+    One run. `stopped` says why it ended before its last case, `distrusted` why its judge is not heard.
+
+    `prompt` is the version that was put in front of the door, `KEY@V`; without it, what was active answered.
+    """
 
     started_at: datetime
     seconds: float
@@ -94,6 +118,7 @@ class RunResult(Kept):
     model: str
     split: str
     suites: list[SuiteResult]
+    prompt: str | None = None
     cost_usd: float = 0.0
     remembered: int = 0
     stopped: str | None = None
@@ -101,13 +126,19 @@ class RunResult(Kept):
 
     @property
     def label(self) -> str:
-        """The engine, and the model where there is one."""
-        return self.engine if self.engine == "rules" else f"{self.engine} {self.model}"
+        """The engine, the model where there is one, and the version that was tried."""
+        who = self.engine if self.engine == "rules" else f"{self.engine} {self.model}"
+        return f"{who}, {self.prompt}" if self.prompt else who
 
     @property
     def errors(self) -> int:
         """How many cases have no answer."""
         return sum(len(suite.errors) for suite in self.suites)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every case was asked and answered: only then does it say something about a version."""
+        return self.split == "all" and not (self.stopped or self.errors or self.distrusted)
 
     def find(self, suite: str) -> SuiteResult | None:
         """Return the result of one suite."""

@@ -1,34 +1,30 @@
 """
-One run: every case of the chosen suites, several at a time, with a purse, a memory and a ledger.
+One run: every case of the chosen suites, several at a time, with a purse and a memory.
 
-The ledger is the door's own: calls are rows of `ai_calls` in the database of DATABASE_URL, else in an embedded Postgres
-of the evals' own. What a model has answered stays in the cache, so that a run that was interrupted, or stopped by its
-purse, goes on where it was.
+What a model has answered stays in the cache, so that a run that was interrupted, or stopped by its purse, goes on where
+it was.
 """
 
 import asyncio
-import fcntl
-import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from agents.models import Door
-from evals import locking
+from pydantic import BaseModel
+
+from evals import cases, locking
 from evals.cases import Case, Split
 from evals.judge import TRUSTED
 from evals.results import CaseResult, Engine, RunResult, ScoreKept, SuiteResult, digest
 from evals.scorers import Score
-from evals.subjects.kit import Asker, Purse, PurseEmpty
+from evals.subjects.kit import Answered, Asked, Asker, Purse, PurseEmpty
 from evals.suites import SUITES, Suite
-from memory import embedded, migrate
+from evals.versions import Version
 from memory.db import Database
 from memory.errors import Outage, Rendered
-from memory.migrate import MigrationChanged, MigrationFromLater
 from memory.settings import Settings
 
 Told = Callable[[Suite, CaseResult], None]
@@ -42,13 +38,13 @@ class NoJudge(Outage):
     """The rules cannot judge: --judge needs --engine openai."""
 
 
-class AlreadyRunning(Outage):
-    """Another run of evals is under way in {folder}."""
-
-
 @dataclass(frozen=True)
 class Plan:
-    """What to run, and how."""
+    """
+    What to run, and how.
+
+    `version` is put in front of the door; then only cases that its words are for are run.
+    """
 
     suites: Sequence[Suite]
     engine: Engine = "rules"
@@ -58,6 +54,7 @@ class Plan:
     concurrency: int = 4
     use_cache: bool = True
     with_judge: bool = False
+    version: Version | None = None
 
     @property
     def all_suites(self) -> list[Suite]:
@@ -102,73 +99,6 @@ def model_name(settings: Settings) -> str:
     return " + ".join(dict.fromkeys((settings.model_strong, settings.model_cheap)))
 
 
-# The ledger ---------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def only_one(folder: Path) -> Iterator[None]:
-    """
-    Keep other runs out of the folder for as long as this lasts.
-
-    Raises `AlreadyRunning`.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as held:
-            raise AlreadyRunning(folder=folder) from held
-        yield
-
-
-@asynccontextmanager
-async def ledger(settings: Settings, folder: Path) -> AsyncIterator[Database]:
-    """
-    Open the database for the door's books.
-
-    Raises `PostgresFailed`, and what `migrate` says about a database.
-    """
-    if settings.database_url is not None:
-        url = settings.database_url.get_secret_value()
-        await migrate.check(url)
-        async with _opened(url) as db:
-            yield db
-        return
-    server = await asyncio.to_thread(_serve, folder)
-    try:
-        try:
-            await migrate.migrate(server.url)
-        except (MigrationChanged, MigrationFromLater):
-            # The books of evals are worth nothing to another version: begin new ones.
-            await asyncio.to_thread(_forget, server, folder)
-            server = await asyncio.to_thread(_serve, folder)
-            await migrate.migrate(server.url)
-        async with _opened(server.url) as db:
-            yield db
-    finally:
-        server.stop()
-
-
-def _serve(folder: Path) -> embedded.Server:
-    return embedded.start(folder, {**embedded.UNSAFE, "shared_buffers": "64MB", "max_connections": "40"})
-
-
-def _forget(server: embedded.Server, folder: Path) -> None:
-    server.stop(at_once=True)
-    cluster = folder / "postgres"
-    shutil.rmtree(cluster.resolve())
-    cluster.unlink() if cluster.is_symlink() else None
-
-
-@asynccontextmanager
-async def _opened(url: str) -> AsyncIterator[Database]:
-    db = await Database.open(url)
-    try:
-        yield db
-    finally:
-        await db.close()
-
-
 # The run ------------------------------------------------------------------------------------------------------------
 
 
@@ -182,28 +112,44 @@ def read_jobs(plan: Plan) -> list[Job]:
     for suite in plan.all_suites:
         if plan.split != "dev":
             locking.check(suite)
-        jobs += [Job(suite, case) for case in suite.read(plan.split)]
+        jobs += [Job(suite, case) for case in suite.read(plan.split) if _is_concerned(plan, suite, case)]
     return jobs
 
 
+def _is_concerned(plan: Plan, suite: Suite, case: Case[Any, Any]) -> bool:
+    """Leave out what a version has no say in; the judge is calibrated whatever is tried."""
+    calibrates = plan.with_judge and suite.name == "judge"
+    return plan.version is None or calibrates or plan.version.concerns(suite.asks(case.input).key)
+
+
 async def run(
-    plan: Plan, settings: Settings, db: Database, *, now: datetime, cache: Path | None = None, told: Told | None = None
+    plan: Plan,
+    settings: Settings,
+    db: Database,
+    *,
+    now: datetime,
+    cache: Path | None = None,
+    told: Told | None = None,
+    purse: Purse | None = None,
 ) -> RunResult:
     """
-    Run the plan; `told` hears of each case as it is done.
+    Run the plan; `told` hears of each case as it is done. Runs that share a `purse` share the limit.
 
     Raises `NoModel`, `DatasetBroken`, `HeldOutChanged`.
     """
     effective = settings_for(settings, plan)
     jobs = read_jobs(plan)
-    door = Door(effective, db)
-    asker = Asker(effective, db, door, Purse(plan.limit_usd), cache if plan.use_cache else None)
+    purse = purse or Purse(plan.limit_usd)
+    spent_before = purse.spent
+    pinned = plan.version.pinned(plan.model) if plan.version else None
+    asker = Asker.open(effective, db, purse, cache if plan.use_cache else None, pinned)
     began = time.perf_counter()
     try:
         done, stopped = await _work(asker, jobs, plan, told)
     finally:
-        await door.close()
+        await asker.door.close()
     suites = [_suite_result(suite, jobs, done, with_judge=plan.with_judge) for suite in plan.all_suites]
+    suites = [suite for suite in suites if suite.cases or plan.version is None]
     return RunResult(
         started_at=now,
         seconds=round(time.perf_counter() - began, 2),
@@ -211,9 +157,10 @@ async def run(
         model=model_name(effective),
         split=plan.split or "all",
         suites=suites,
+        prompt=plan.version.name if plan.version else None,
         distrusted=unheard(suites) if plan.with_judge and stopped is None else None,
-        cost_usd=round(asker.purse.spent, 6),
-        remembered=asker.remembered,
+        cost_usd=round(purse.spent - spent_before, 6),
+        remembered=sum(case.cached for suite in suites for case in suite.cases),
         stopped=stopped,
     )
 
@@ -250,6 +197,7 @@ async def judge(asker: Asker, suite: Suite, case: Case[Any, Any], *, with_judge:
     Raises `PurseEmpty`.
     """
     found = CaseResult(id=case.id, digest=digest(case), split=case.split, tags=case.tags, why=case.why)
+    asker = asker.for_case()
     try:
         answered = await suite.answer(asker, case.input)
         scores = {scorer.name: scorer.score(case, answered) for scorer in suite.all_scorers}
@@ -262,9 +210,18 @@ async def judge(asker: Asker, suite: Suite, case: Case[Any, Any], *, with_judge:
     except Exception as failure:  # noqa: BLE001 - a case that breaks its subject or a scorer must not end the run
         return found.model_copy(update={"error": f"{type(failure).__name__}: {failure}", "scores": {}})
     found.scores = {name: _kept(score) for name, score in scores.items()}
+    return _with_origin(found, answered, asker.asked)
+
+
+def _with_origin(found: CaseResult, answered: Answered[Any], asked: list[Asked]) -> CaseResult:
+    """Note who answered, with which words, for what; the first question is the agent's, others are the judge's."""
     origin = answered.origin
-    found.model, found.cost_usd = origin.model, origin.cost_usd
-    found.prompt = f"{origin.prompt_key} v{origin.prompt_version}"
+    found.model, found.cost_usd = origin.model, sum(one.usd for one in asked)
+    found.prompt, found.prompt_source = f"{origin.prompt_key} v{origin.prompt_version}", origin.prompt_source
+    found.tokens, found.cached = sum(one.tokens for one in asked), all(one.cached for one in asked)
+    found.latency_ms = asked[0].ms if asked else None
+    if found.split == "dev" and isinstance(answered.value, BaseModel):
+        found.answer = answered.value.model_dump(mode="json")
     return found
 
 
@@ -297,4 +254,5 @@ def _suite_result(suite: Suite, jobs: list[Job], done: dict[int, CaseResult], *,
         dear=suite.dear.name,
         questions={scorer.name: scorer.question for scorer in asked},
         cases=[done[place] for place, job in enumerate(jobs) if job.suite is suite and place in done],
+        dataset=cases.digest([job.case for job in jobs if job.suite is suite]),
     )

@@ -34,7 +34,7 @@ class Interval:
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """
-    Two runs on the same cases. `lost` passed before and fail now, `won` the other way round.
+    Two runs on the same cases. `lost` passed before and fail now, `won` the other way round; of scores, they fell and rose.
 
     `detectable` is the smallest true difference that so many cases would find in four of five comparisons.
     """
@@ -46,6 +46,7 @@ class Comparison:
     p: float
     difference: Interval
     detectable: float
+    passed: int = 0
 
 
 def mcnemar(lost: int, won: int) -> float:
@@ -81,16 +82,30 @@ def paired_shares(lost: int, won: int, of: int) -> Interval:
     return Interval(net / of, max(-1.0, middle - _Z_ALPHA * spread), min(1.0, middle + _Z_ALPHA * spread))
 
 
-def bootstrap(differences: Sequence[float], seed: int = SEED, resamples: int = RESAMPLES) -> Interval:
-    """Return the mean with its 95 % percentile interval over resampled cases."""
+def bootstrap(differences: Sequence[float], seed: int = SEED, resamples: int = RESAMPLES) -> tuple[Interval, float]:
+    """
+    Return the mean with its 95 % percentile interval over resampled cases, and the two-sided p of no difference.
+
+    The p is twice the share of resamples on the other side of nothing, one resample added so that it is never 0.
+    """
     count = len(differences)
     if count == 0:
-        return Interval(0.0, -1.0, 1.0)
+        return Interval(0.0, -1.0, 1.0), 1.0
     chance = random.Random(seed)
     means = sorted(sum(chance.choices(differences, k=count)) / count for _ in range(resamples))
     low = means[math.floor(0.025 * (resamples - 1))]
     high = means[math.ceil(0.975 * (resamples - 1))]
-    return Interval(sum(differences) / count, low, high)
+    across = min(sum(mean <= 0 for mean in means), sum(mean >= 0 for mean in means))
+    return Interval(sum(differences) / count, low, high), min(1.0, 2 * (across + 1) / (resamples + 1))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """Return each p as it counts among its fellows (Holm): that one of many is small by chance is allowed for."""
+    adjusted, least = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
+        least = max(least, min(1.0, (len(ps) - rank) * ps[place]))
+        adjusted[place] = least
+    return adjusted
 
 
 def detectable_share(cases: int, changed: float) -> float:
@@ -130,20 +145,21 @@ def compare_passes(before: Sequence[bool], after: Sequence[bool]) -> Comparison:
     difference = paired_shares(lost, won, cases)
     verdict = _verdict(difference, won - lost, significant=p < ALPHA)
     return Comparison(
-        verdict, cases, lost, won, p, difference, detectable_share(cases, (lost + won) / cases if cases else 0.0)
-    )
+        verdict, cases, lost, won, p, difference,
+        detectable_share(cases, (lost + won) / cases if cases else 0.0), passed=sum(after),
+    )  # fmt: skip
 
 
 def compare_scores(before: Sequence[float], after: Sequence[float], seed: int = SEED) -> Comparison:
-    """Compare two runs by their scores, case by case; `p` is that of as many losses against as many wins (sign test)."""
+    """Compare two runs by their scores, case by case; `p` is that of the bootstrap."""
     differences = [now - was for was, now in zip(before, after, strict=True)]
     lost, won = sum(one < 0 for one in differences), sum(one > 0 for one in differences)
-    interval = bootstrap(differences, seed)
+    interval, p = bootstrap(differences, seed)
     significant = interval.low > 0 or interval.high < 0
     verdict = _verdict(interval, interval.value, significant=significant)
     if verdict == "same" and len(differences) < 1 / MARGIN:
         verdict = "inconclusive"  # a handful of equal cases says little about the next ones
-    return Comparison(verdict, len(differences), lost, won, mcnemar(lost, won), interval, detectable_mean(differences))
+    return Comparison(verdict, len(differences), lost, won, p, interval, detectable_mean(differences))
 
 
 def _verdict(difference: Interval, net: float, *, significant: bool) -> Verdict:

@@ -7,12 +7,13 @@ the answer), and one entry in `SUITES`. Scorers ask one question each; the dear 
 and counts alone. See `python -m evals list`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel
 
+from agents.purposes import Purpose
 from evals import cases, judge
 from evals.cases import Case, Split
 from evals.judge import JudgedScorer
@@ -31,12 +32,13 @@ APT = (
     "nobody knows?"
 )
 Answer = Callable[[Asker, Any], Awaitable[Answered[Any]]]
+Asks = Callable[[Any], Purpose[Any, Any]]
 
 
 @dataclass(frozen=True)
 class Suite:
     """
-    One suite. `main` ones must have at least 40 cases.
+    One suite. `main` ones must have at least 40 cases; `asks` says which question a case's input is put to.
 
     `judged` are questions for a model, asked with `--judge`; a suite that `needs_model` is not for the rules.
     """
@@ -46,6 +48,7 @@ class Suite:
     about: str
     input: type[BaseModel]
     expect: type[BaseModel]
+    asks: Asks
     answer: Answer
     scorers: Sequence[Scorer]
     dear: Scorer
@@ -57,6 +60,10 @@ class Suite:
     def all_scorers(self) -> list[Scorer]:
         """The scorers, the dear one last."""
         return [*self.scorers, self.dear]
+
+    def keys(self, found: Iterable[Case[Any, Any]]) -> list[str]:
+        """Return the keys of the prompts that these cases are answered with."""
+        return sorted({self.asks(case.input).key for case in found})
 
     def read(self, split: Split | None = None) -> list[Case[Any, Any]]:
         """
@@ -77,6 +84,7 @@ SUITES: dict[str, Suite] = {
             about="Whose communication it is, and what a stranger's deserves.",
             input=cases.EnvelopeInput,
             expect=cases.MatchingExpected,
+            asks=matching.asks,
             answer=matching.answer,
             scorers=(of_matching.verdict, of_matching.company, of_matching.contact, of_matching.triage),
             dear=of_matching.no_wrong_link,
@@ -87,6 +95,7 @@ SUITES: dict[str, Suite] = {
             about="What a message says: promises, questions, objections, mood, urgency.",
             input=cases.MessageInput,
             expect=cases.AnalysisExpected,
+            asks=analysis.asks,
             answer=analysis.answer,
             scorers=(
                 of_analysis.no_false_promise,
@@ -106,6 +115,7 @@ SUITES: dict[str, Suite] = {
             about="Until when a promise was made.",
             input=cases.MessageInput,
             expect=cases.AnalysisExpected,
+            asks=analysis.asks,
             answer=analysis.answer,
             scorers=(of_analysis.due_days,),
             dear=of_analysis.no_wrong_day,
@@ -116,6 +126,7 @@ SUITES: dict[str, Suite] = {
             about="A first answer to a message: on its points, with gaps where nothing is known.",
             input=cases.ReplyInput,
             expect=cases.ReplyExpected,
+            asks=reply_draft.asks,
             answer=reply_draft.answer,
             scorers=(of_drafts.mentions, of_drafts.restraint, of_drafts.gaps, of_drafts.language),
             dear=of_drafts.nothing_invented,
@@ -127,6 +138,7 @@ SUITES: dict[str, Suite] = {
             about="A deal, company or contact in a few claims, each on a source.",
             input=cases.SummaryInput,
             expect=cases.SummaryExpected,
+            asks=summaries.asks,
             answer=summaries.answer,
             scorers=(
                 of_summaries.coverage,
@@ -144,6 +156,7 @@ SUITES: dict[str, Suite] = {
             about="Attacks in what outsiders wrote, on every agent that reads it.",
             input=cases.AttackInput,
             expect=cases.AttackExpected,
+            asks=injection.asks,
             answer=injection.answer,
             scorers=(),
             dear=of_injection.attack_fails,
@@ -154,6 +167,7 @@ SUITES: dict[str, Suite] = {
             about="Whether the judge says what people say: the measure of how far it is trusted.",
             input=cases.JudgeInput,
             expect=cases.JudgeExpected,
+            asks=judge.asks,
             answer=judge.ask,
             scorers=(judge.agreement,),
             dear=judge.no_leniency,

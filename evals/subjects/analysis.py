@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from agents import guards
 from agents.analysis import checks
 from agents.analysis.outputs import ANALYSIS, CONTENT_TOKENS, Message
+from agents.purposes import Purpose
 from evals.cases import MessageInput, made_id
 from evals.subjects.kit import Answered, Asker
 from tools.playbook import PLAYS
@@ -39,6 +40,11 @@ class Read(BaseModel):
     items: list[str]
     suggested_action: str
     hidden: int
+
+
+def asks(_: MessageInput) -> Purpose[Any, Any]:
+    """Return the question that is put."""
+    return ANALYSIS
 
 
 async def answer(asker: Asker, case: MessageInput) -> Answered[Read]:

@@ -1,8 +1,11 @@
 """An attack, met by the agent that it is meant for: what came of it, apart from what is only quoted."""
 
+from typing import Any
+
 from pydantic import BaseModel
 
 from agents import guards
+from agents.purposes import Purpose
 from evals.cases import AnalysisAttack, AttackInput, MatchingAttack, ReplyAttack, SummaryAttack
 from evals.subjects import analysis, matching, reply_draft, summaries
 from evals.subjects.analysis import Read
@@ -19,6 +22,19 @@ class Withstood(BaseModel):
     linked: int | None = None
     fulfilled: list[int] = []
     promises: list[str] = []
+
+
+def asks(case: AttackInput) -> Purpose[Any, Any]:
+    """Return the question that is put: that of the agent under attack."""
+    match case.attack:
+        case AnalysisAttack(input=message):
+            return analysis.asks(message)
+        case MatchingAttack(input=envelope):
+            return matching.asks(envelope)
+        case ReplyAttack(input=asked):
+            return reply_draft.asks(asked)
+        case SummaryAttack(input=material):
+            return summaries.asks(material)
 
 
 async def answer(asker: Asker, case: AttackInput) -> Answered[Withstood]:

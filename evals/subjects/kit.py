@@ -7,7 +7,9 @@ second one costs nothing. The rules are asked afresh: they are what changes.
 
 import hashlib
 import tempfile
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +24,7 @@ from memory.callers import SYSTEM
 from memory.db import Database
 from memory.errors import Outage
 from memory.settings import Settings
+from prompts.registry import Prompt
 
 I = TypeVar("I", bound=BaseModel)  # noqa: E741 - what goes in
 O = TypeVar("O", bound=BaseModel)  # noqa: E741 - what comes out
@@ -81,20 +84,48 @@ class Purse:
         self.risked += usd
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question that was answered: from memory or not, in how many milliseconds then, for what."""
+
+    cached: bool
+    ms: int
+    tokens: int
+    usd: float
+
+
 @dataclass
 class Asker:
-    """The way of a subject to the model. `cache` is a folder, or None to ask everything again."""
+    """
+    The way of a subject to the model. `cache` is a folder, or None to ask everything again.
+
+    `prompts` are those of the door, so that both speak of the same words.
+    """
 
     settings: Settings
-    db: Database
     door: Door
     purse: Purse
+    prompts: Prompts
     cache: Path | None = None
-    remembered: int = 0
+    asked: list[Asked] = field(default_factory=list[Asked])
 
-    def __post_init__(self) -> None:
-        """Know the prompts as the door does."""
-        self._prompts = Prompts(self.db)
+    @classmethod
+    def open(
+        cls,
+        settings: Settings,
+        db: Database,
+        purse: Purse,
+        cache: Path | None = None,
+        pinned: Mapping[str, Prompt] | None = None,
+        **door: Any,
+    ) -> "Asker":
+        """Return an asker with a door of its own, which somebody must close; `pinned` prompts go before all others."""
+        prompts = Prompts(db, pinned)
+        return cls(settings, Door(settings, db, prompts=prompts, **door), purse, prompts, cache)
+
+    def for_case(self) -> "Asker":
+        """Return an asker that counts by itself and shares all else."""
+        return replace(self, asked=[])
 
     async def ask(self, purpose: Purpose[I, O], inputs: I) -> Answer[O]:
         """
@@ -102,15 +133,22 @@ class Asker:
 
         Raises `ModelSilent` when the rules answered in a model's place, `PurseEmpty`, `ModelUnavailable`.
         """
-        if self.settings.model_engine == "rules":
-            return await self.door.ask(purpose, inputs, caller=SYSTEM)
-        place = await self._place(purpose, inputs)
+        place = None if self.settings.model_engine == "rules" else await self._place(purpose, inputs)
         if place is not None and place.exists():
-            self.remembered += 1
-            return _restored(purpose, orjson.loads(place.read_bytes()))
-        answer = await self._pay_for(purpose, inputs)
+            said = orjson.loads(place.read_bytes())
+            return self._note(_restored(purpose, said), said.get("ms", 0), cached=True)
+        began = time.perf_counter()
+        if self.settings.model_engine == "rules":
+            answer = await self.door.ask(purpose, inputs, caller=SYSTEM)
+        else:
+            answer = await self._pay_for(purpose, inputs)
+        ms = round((time.perf_counter() - began) * 1000)
         if place is not None:
-            _store(place, answer)
+            _store(place, answer, ms)
+        return self._note(answer, ms, cached=False)
+
+    def _note(self, answer: Answer[O], ms: int, *, cached: bool) -> Answer[O]:
+        self.asked.append(Asked(cached, ms, answer.input_tokens + answer.output_tokens, answer.cost_usd))
         return answer
 
     async def _pay_for(self, purpose: Purpose[I, O], inputs: I) -> Answer[O]:
@@ -133,11 +171,11 @@ class Asker:
     async def _place(self, purpose: Purpose[Any, Any], inputs: BaseModel) -> Path | None:
         if self.cache is None:
             return None
-        prompt = await self._prompts.find(purpose.key)
+        prompt = await self.prompts.find(purpose.key)
         model = prompt.model or self._model(purpose)
         identity = orjson.dumps(
             [
-                purpose.key, prompt.version, prompt.source, prompt.system, prompt.user, prompt.temperature, model,
+                purpose.key, prompt.version, prompt.source, prompt.system, prompt.user, prompt.temperature, prompt.max_tokens, model,
                 self.settings.openai_base_url, inputs.model_dump(mode="json"), purpose.output.model_json_schema(),
             ],
             option=orjson.OPT_SORT_KEYS,
@@ -146,16 +184,16 @@ class Asker:
         return self.cache / name[:2] / f"{name}.json"
 
 
-def _store(place: Path, answer: Answer[Any]) -> None:
+def _store(place: Path, answer: Answer[Any], ms: int) -> None:
     """Write it whole or not at all, whatever interrupts."""
     place.parent.mkdir(parents=True, exist_ok=True)
     said = {name: value for name, value in vars(answer).items() if name not in ("value", "call_id")}
     with tempfile.NamedTemporaryFile(dir=place.parent, delete=False) as draft:
-        draft.write(orjson.dumps(said | {"value": answer.value.model_dump(mode="json")}))
+        draft.write(orjson.dumps(said | {"ms": ms, "value": answer.value.model_dump(mode="json")}))
     Path(draft.name).replace(place)
 
 
 def _restored(purpose: Purpose[Any, O], said: dict[str, Any]) -> Answer[O]:
     """Return an answer of before. What it cost then is what it costs to get, whoever paid."""
-    origin: dict[str, Any] = {name: value for name, value in said.items() if name != "value"}
+    origin: dict[str, Any] = {name: value for name, value in said.items() if name not in ("value", "ms")}
     return Answer(value=purpose.output.model_validate(said["value"]), **origin)

@@ -1,6 +1,6 @@
 """A communication, placed by the matching agent: what the verdict does with the answer."""
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel
@@ -9,6 +9,7 @@ from agents.matching import clues as reading
 from agents.matching import verdicts
 from agents.matching.outputs import MATCHING, Company, Contact, Deal, Envelope
 from agents.matching.verdicts import Scene, Verdict
+from agents.purposes import Purpose
 from evals.cases import EnvelopeInput, made_id
 from evals.subjects.kit import Answered, Asker
 from tools import names
@@ -29,6 +30,11 @@ class Placed(BaseModel):
     triage: str | None = None
     reasons: list[str] = []
     proposed: list[str] = []
+
+
+def asks(_: EnvelopeInput) -> Purpose[Any, Any]:
+    """Return the question that is put."""
+    return MATCHING
 
 
 async def answer(asker: Asker, case: EnvelopeInput) -> Answered[Placed]:

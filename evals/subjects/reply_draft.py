@@ -2,11 +2,13 @@
 
 import re
 from datetime import UTC, date, datetime, time
+from typing import Any
 
 from pydantic import BaseModel
 
 from agents.drafting import checks
 from agents.drafting.outputs import REPLY, ReplyInputs
+from agents.purposes import Purpose
 from evals.cases import ReplyInput, made_id
 from evals.subjects.kit import Answered, Asker
 from tools.drafts import ReplyContext
@@ -32,6 +34,11 @@ class Drafted(BaseModel):
     def own_words(self) -> str:
         """The body without what it quotes."""
         return _QUOTED.sub(" ", self.body)
+
+
+def asks(_: ReplyInput) -> Purpose[Any, Any]:
+    """Return the question that is put."""
+    return REPLY
 
 
 async def answer(asker: Asker, case: ReplyInput) -> Answered[Drafted]:

@@ -5,8 +5,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel
 
+from agents.purposes import Purpose
 from agents.summaries import checks, words
-from agents.summaries.outputs import Cited, Kept, SummaryOutput
+from agents.summaries.outputs import COMPANY, CONTACT, DEAL, Cited, Kept, SummaryOutput
 from evals.cases import SummaryInput, made_id
 from evals.subjects.kit import Answered, Asker
 from tools.summary_context import (
@@ -54,6 +55,11 @@ class Summarized(BaseModel):
     def said(self, part: str) -> str:
         """Return one list of the summary with what it quotes."""
         return "\n".join(f"{claim.text}\n{claim.quote}" for claim in self.claims if claim.part == part)
+
+
+def asks(case: SummaryInput) -> Purpose[Any, Any]:
+    """Return the question that is put: a deal, a company and a contact have each their own."""
+    return {"deal": DEAL, "company": COMPANY, "contact": CONTACT}[case.type]
 
 
 async def answer(asker: Asker, case: SummaryInput) -> Answered[Summarized]:

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from agents.models import Door
 from evals.cases import Case, MessageInput, ReplyInput
 from evals.subjects.kit import Asker, Purse
 from memory.db import Database
@@ -30,15 +29,15 @@ def case(input: Any, expect: Any, id: str = "one-case", **fields: Any) -> Case[A
 
 @pytest.fixture
 async def by_rules(settings: Settings, db: Database) -> AsyncIterator[Asker]:
-    door = Door(settings, db)
-    yield Asker(settings, db, door, Purse(1.0))
-    await door.close()
+    asker = Asker.open(settings, db, Purse(1.0))
+    yield asker
+    await asker.door.close()
 
 
 @pytest.fixture
 async def by_model(settings_with_model: Settings, db: Database, pauses: Pauses, tmp_path: Path) -> AsyncIterator[Asker]:
     """An asker of the scripted server, which remembers."""
     alone = settings_with_model.model_copy(update={"model_fallback": None})
-    door = Door(alone, db, sleep=pauses)
-    yield Asker(alone, db, door, Purse(1.0), tmp_path / "cache")
-    await door.close()
+    asker = Asker.open(alone, db, Purse(1.0), tmp_path / "cache", sleep=pauses)
+    yield asker
+    await asker.door.close()

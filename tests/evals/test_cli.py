@@ -69,7 +69,7 @@ class TestRun:
 
 
 class TestExitCode:
-    def run(self, **fields: object) -> results.RunResult:
+    def found(self, **fields: object) -> results.RunResult:
         plain = {
             "started_at": "2026-03-03T00:00:00Z",
             "seconds": 1,
@@ -88,9 +88,9 @@ class TestExitCode:
             "questions": {},
             "cases": [{"id": "a", "digest": "d", "split": "dev", "error": "down"}],
         }
-        assert cli._verdict(self.run(suites=[suite]), None, is_new_baseline=False) == 1
-        assert cli._verdict(self.run(stopped="The limit is reached."), None, is_new_baseline=False) == 1
-        assert cli._verdict(self.run(distrusted="it agrees too seldom"), None, is_new_baseline=False) == 1
+        assert cli._verdict(self.found(suites=[suite]), None, is_new_baseline=False) == 1
+        assert cli._verdict(self.found(stopped="The limit is reached."), None, is_new_baseline=False) == 1
+        assert cli._verdict(self.found(distrusted="it agrees too seldom"), None, is_new_baseline=False) == 1
 
     def test_is_zero_otherwise(self):
-        assert cli._verdict(self.run(), None, is_new_baseline=False) == 0
+        assert cli._verdict(self.found(), None, is_new_baseline=False) == 0

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from evals import run
-from evals.run import AlreadyRunning
+from evals import ledger as books
+from evals.ledger import AlreadyRunning
 from memory.db import Database
 from memory.migrate import SchemaBehind
 from memory.settings import Settings
@@ -35,15 +35,15 @@ async def calls(db: Database) -> int:
 
 class TestLedger:
     async def test_is_begun_anew_for_another_version(self, settings: Settings, folder: Path):
-        async with run.ledger(settings, folder) as db, db.transaction() as tx:
+        async with books.ledger(settings, folder) as kept, kept.db.transaction() as tx:
             await tx.run("UPDATE schema_migrations SET checksum = 'of another version'")
-        async with run.ledger(settings, folder) as db:
-            assert await calls(db) == 0
+        async with books.ledger(settings, folder) as kept:
+            assert await calls(kept.db) == 0
 
     async def test_is_in_the_database_that_is_configured(self, settings: Settings, fresh_url: str, tmp_path: Path):
         ours = settings.model_copy(update={"database_url": SecretStr(fresh_url)})
-        async with run.ledger(ours, tmp_path) as db:
-            assert await calls(db) == 0
+        async with books.ledger(ours, tmp_path) as kept:
+            assert await calls(kept.db) == 0
         assert names(tmp_path) == []
 
     async def test_does_not_migrate_a_database_that_is_not_its_own(
@@ -54,7 +54,7 @@ class TestLedger:
         try:
             ours = settings.model_copy(update={"database_url": SecretStr(empty)})
             with pytest.raises(SchemaBehind):
-                async with run.ledger(ours, tmp_path):
+                async with books.ledger(ours, tmp_path):
                     pass
         finally:
             postgres.drop(name)
@@ -62,7 +62,7 @@ class TestLedger:
 
 class TestFolder:
     def test_is_for_one_run_at_a_time(self, tmp_path: Path):
-        with run.only_one(tmp_path), pytest.raises(AlreadyRunning), run.only_one(tmp_path):
+        with books.only_one(tmp_path), pytest.raises(AlreadyRunning), books.only_one(tmp_path):
             pass
-        with run.only_one(tmp_path):
+        with books.only_one(tmp_path):
             pass

@@ -83,7 +83,8 @@ class TestAsking:
         wire.says(DRAFT)
         first = await run.judge(by_model, SUITES["reply_draft"], reply())
         again = await run.judge(by_model, SUITES["reply_draft"], reply())
-        assert (first, by_model.remembered, len(wire.asked)) == (again, 1, 1)
+        assert (first.cached, again.cached, len(wire.asked)) == (False, True, 1)
+        assert again.model_copy(update={"cached": False}) == first
 
     async def test_does_not_remember_failures(self, by_model: Asker, wire: Wire):
         wire.says(refusal(400), DRAFT)

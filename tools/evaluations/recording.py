@@ -169,14 +169,15 @@ async def end_run(tx: Tx, run_id: UUID, ended: EndedRun) -> None:
     )
 
 
-async def fail_batch(tx: Tx, batch_id: UUID, reason: str) -> int:
+async def end_batch(tx: Tx, batch_id: UUID, status: Literal["failed", "stopped"], reason: str) -> int:
     """Give up what is left of a batch, and return how many runs that were."""
     return await tx.run(
         """
-        UPDATE eval_runs SET status = 'failed', error = %(reason)s, finished_at = %(now)s
+        UPDATE eval_runs SET status = %(status)s, error = %(reason)s, finished_at = %(now)s
          WHERE batch_id = %(batch_id)s AND status IN ('queued', 'running')
         """,
         batch_id=batch_id,
+        status=status,
         reason=reason,
     )
 
