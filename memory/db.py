@@ -119,9 +119,17 @@ Refused = Callable[[DatabaseError], Exception]
 """Turns what a deferred statement raised into what its caller understands; what it does not know, it returns."""
 
 
-class _Deferred(NamedTuple):
+class Deferred(NamedTuple):
+    """
+    A statement that goes out in one round trip with the commit, or before the next statement when there is one.
+
+    `sql` has the parameter `last`: whether it is the last of the transaction. When it was not, `finish` is. What it
+    raises is turned by `refused` into what the caller understands.
+    """
+
     sql: LiteralString
     params: dict[str, Any]
+    finish: LiteralString
     refused: Refused
 
 
@@ -132,44 +140,55 @@ _WAIT_FOR_DISK: LiteralString = "SELECT pg_logical_emit_message(true, 'rainmaker
 class Tx:
     """One unit of work on one connection; `now` is the moment at which it happens (aware, UTC)."""
 
-    __slots__ = ("_deferred", "_waits_for_disk", "connection", "now")
+    __slots__ = ("_deferred", "_finish", "connection", "now")
 
     def __init__(self, connection: Connection, now: datetime) -> None:
         self.connection = connection
         self.now = now
-        self._deferred: _Deferred | None = None
-        self._waits_for_disk = False
+        self._deferred: Deferred | None = None
+        self._finish: LiteralString | None = None
 
-    async def defer(self, sql: LiteralString, /, *, refused: Refused, **params: Any) -> None:
+    async def defer(self, deferred: Deferred) -> None:
         """
-        Run the statement with the next one, or else in one round trip with the commit.
+        Run the statement with the commit, or before the next statement; the commit then waits for the disk behind it.
 
-        For a statement that takes a lock which everybody needs and whose commit does not wait for the disk: the lock is
-        held for as long as the server needs, not this process, and the disk is waited for after the commit. What the
-        statement raises is turned by `refused` into what the caller understands.
+        For statements that end with a lock everybody needs: it is held as long as the server takes, not this process.
         """
         await self.run_deferred()
-        self._deferred = _Deferred(sql, params, refused)
+        self._deferred = deferred
 
     async def run_deferred(self) -> None:
-        """Run what was deferred, now."""
+        """Run now what was deferred."""
         if self._deferred is not None:
-            deferred, self._deferred, self._waits_for_disk = self._deferred, None, True
+            deferred, self._deferred, self._finish = self._deferred, None, self._deferred.finish
             try:
-                await self.connection.execute(deferred.sql, deferred.params)
+                await self.connection.execute(deferred.sql, {**deferred.params, "last": False})
             except DatabaseError as failure:
                 raise deferred.refused(failure) from failure
 
+    @property
+    def has_more_to_write(self) -> bool:
+        """Whether a deferred statement has run and left something for the commit."""
+        return self._finish is not None
+
+    async def finish(self) -> None:
+        """Run now what would run with the commit."""
+        await self.run_deferred()
+        if self._finish is not None:
+            await self.connection.execute(self._finish)
+
     async def commit(self, transaction: AbstractAsyncContextManager[Any]) -> None:
         """End the transaction; what was deferred, the commit and the wait for the disk go out as one."""
-        deferred = self._deferred
-        if deferred is None and not self._waits_for_disk:
+        deferred, finish = self._deferred, self._finish
+        if deferred is None and finish is None:
             await transaction.__aexit__(None, None, None)
             return
         try:
             async with self.connection.pipeline():
                 if deferred is not None:
-                    await self.connection.execute(deferred.sql, deferred.params)
+                    await self.connection.execute(deferred.sql, {**deferred.params, "last": True})
+                elif finish is not None:
+                    await self.connection.execute(finish)
                 await transaction.__aexit__(None, None, None)
                 await self.connection.execute(_WAIT_FOR_DISK)
         except DatabaseError as failure:
@@ -384,6 +403,7 @@ __all__ = [
     "Connection",
     "Database",
     "DatabaseDown",
+    "Deferred",
     "ForeignKeyViolation",
     "ForeignRow",
     "Json",

@@ -5,8 +5,9 @@ Events: what happened to an aggregate, appended once and replayed in order.
     new = decide(replay(history.events), command)             # pure
     recorded = await events.append(tx, caller, STREAM, case_id, history.version, new)
 
-Appending is one statement: compare-and-set of the stream's version, the inline projectors, and last of all the events,
-under the lock that makes `global_sequence` the order of commits. All is one transaction, so there is never half of it.
+Appending is one statement: compare-and-set of the stream's version, then the inline projectors. The events themselves are
+written with the commit, under the lock that makes `global_sequence` the order of commits: always the last lock that a
+transaction takes. All is one transaction, so there is never half of it.
 
 An event type may change its shape: it gets a higher version, and an upcaster that turns each older one into the next.
 """
@@ -19,7 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from memory.callers import Caller, Kind
-from memory.db import Json, RaisedByServer, Tx
+from memory.db import Deferred, Json, RaisedByServer, Tx
 from memory.errors import Conflict
 
 Data = dict[str, Any]
@@ -105,11 +106,14 @@ class Stream:
 _EVENTS = """
     e.id, e.sequence_number, e.event_type, e.event_version, e.event_data, e.occurred_at, e.actor_type, e.actor_id, e.metadata
 """
+# The gate comes before the row: a rebuild, or somebody `alone`, may need the row while we wait at the gate.
 _LOAD = f"""
-    WITH stream AS MATERIALIZED (
-        SELECT version FROM event_streams
-         WHERE aggregate_type = %(aggregate_type)s AND aggregate_id = %(aggregate_id)s
-           FOR UPDATE
+    WITH gate AS MATERIALIZED (
+        SELECT pg_advisory_xact_lock_shared(7245, 1)
+    ), stream AS MATERIALIZED (
+        SELECT s.version FROM gate, event_streams s
+         WHERE s.aggregate_type = %(aggregate_type)s AND s.aggregate_id = %(aggregate_id)s
+           FOR UPDATE OF s
     )
     SELECT stream.version, {_EVENTS}
       FROM stream
@@ -121,6 +125,20 @@ _READ = f"""
      WHERE e.aggregate_type = %(aggregate_type)s AND e.aggregate_id = %(aggregate_id)s
      ORDER BY e.sequence_number
 """
+_UNRECORDED = f"""
+    SELECT {_EVENTS} FROM unnest(unrecorded_events()) e
+     WHERE e.aggregate_type = %(aggregate_type)s AND e.aggregate_id = %(aggregate_id)s
+     ORDER BY e.sequence_number
+"""
+_APPEND = """
+    SELECT append_events(%(aggregate_type)s, %(aggregate_id)s, %(expected)s, %(events)s, %(metadata)s,
+                         %(actor_type)s, %(actor_id)s, %(occurred_at)s, %(command)s, %(last)s)
+"""
+
+
+async def alone(tx: Tx) -> None:
+    """Keep every other writer of events out until the transaction ends; to be called before anything is locked."""
+    await tx.run("SELECT pg_advisory_xact_lock(7245, 1)")
 
 
 async def load(tx: Tx, stream: Stream, aggregate_id: UUID) -> History:
@@ -142,16 +160,21 @@ async def load(tx: Tx, stream: Stream, aggregate_id: UUID) -> History:
             )
             continue
         version: int = rows[0][0]
-        found = _recorded(stream, aggregate_id, [row[1:] for row in rows if row[1] is not None])
+        stored = [row[1:] for row in rows if row[1] is not None]
+        if tx.has_more_to_write:
+            stored += await tx.tuples(_UNRECORDED, **key)
         # A statement that waited for the lock sees the new version beside the old events: ask again.
-        if len(found) == version:
-            return History(version, found)
+        if len(stored) == version:
+            return History(version, _recorded(stream, aggregate_id, stored))
     raise StreamBroken(f"{stream.aggregate_type} {aggregate_id} does not have as many events as its version says")
 
 
 async def read(tx: Tx, stream: Stream, aggregate_id: UUID) -> list[Recorded]:
     """Return all that happened in the stream, without locking it."""
-    rows = await tx.tuples(_READ, aggregate_type=stream.aggregate_type, aggregate_id=aggregate_id)
+    key = {"aggregate_type": stream.aggregate_type, "aggregate_id": aggregate_id}
+    rows = await tx.tuples(_READ, **key)
+    if tx.has_more_to_write:
+        rows += await tx.tuples(_UNRECORDED, **key)
     return _recorded(stream, aggregate_id, rows)
 
 
@@ -208,22 +231,18 @@ async def append(
         )
         for sequence, event in enumerate(new, expected + 1)
     ]
-    await tx.defer(
-        """
-        SELECT append_events(%(aggregate_type)s, %(aggregate_id)s, %(expected)s, %(events)s, %(metadata)s,
-                             %(actor_type)s, %(actor_id)s, %(occurred_at)s, %(command)s)
-        """,
-        refused=_moved,
-        aggregate_type=stream.aggregate_type,
-        aggregate_id=aggregate_id,
-        expected=expected,
-        events=Json([{"id": e.id, "type": e.type, "version": e.version, "data": e.data} for e in recorded]),
-        metadata=Json(about),
-        actor_type=caller.kind,
-        actor_id=actor_id,
-        occurred_at=moment,
-        command=_logged(command, recorded),
-    )
+    params = {
+        "aggregate_type": stream.aggregate_type,
+        "aggregate_id": aggregate_id,
+        "expected": expected,
+        "events": Json([{"id": e.id, "type": e.type, "version": e.version, "data": e.data} for e in recorded]),
+        "metadata": Json(about),
+        "actor_type": caller.kind,
+        "actor_id": actor_id,
+        "occurred_at": moment,
+        "command": _logged(command, recorded),
+    }
+    await tx.defer(Deferred(_APPEND, params, "SELECT record_events()", _moved))
     return recorded
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from psycopg import sql
 
+from memory import events
 from memory.db import Database, RaisedByServer, Tx
 from memory.errors import Conflict, Invalid
 from memory.rows import Row
@@ -174,7 +175,8 @@ async def rebuild(tx: Tx, projectors: Sequence[Projector]) -> list[TableSnapshot
 
     The transaction keeps every writer out until it ends; readers see the old rows until it commits.
     """
-    await tx.run("SELECT pg_advisory_xact_lock(7245, 1)")
+    await events.alone(tx)
+    await tx.finish()
     for table in _tables(projectors):
         await tx.connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
     latest = await latest_sequence(tx)

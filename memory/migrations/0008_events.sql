@@ -1,7 +1,7 @@
 -- What happened to an aggregate, once and for ever; what reads it, and how far each reader has come.
 --
 -- Three advisory locks, all of class 7245 and held until the transaction ends:
---   (7245, 1) shared by every writer, taken alone by a rebuild;
+--   (7245, 1) shared by every writer before it locks anything else, taken alone by a rebuild;
 --   (7245, 2) taken by a writer last of all, so that global_sequence is the order of commits.
 
 CREATE TABLE event_streams (
@@ -85,23 +85,23 @@ CREATE INDEX projection_rebuilds_created ON projection_rebuilds (created_at DESC
 -- Later keys win; the fold of what single events say about a row.
 CREATE AGGREGATE jsonb_merge(jsonb) (SFUNC = jsonb_concat, STYPE = jsonb, INITCOND = '{}', PARALLEL = SAFE);
 
--- One statement for one command on one aggregate: compare-and-set of the stream, the inline projectors, and at the very
--- end, under the lock, the events. Raises RM409 with the present version as its message when `expected` is not it.
+-- One statement for one command on one aggregate: compare-and-set of the stream, then the inline projectors. Raises RM409
+-- with the present version as its message when `expected` is not it.
 --
--- The commit does not wait for the disk, because the lock would be held meanwhile and one commit would wait for the
--- other; who runs the transaction waits for the disk after it, together with everybody else, before anything is said.
+-- The events themselves are written by record_events, last of all in the transaction: so the lock of the order is always
+-- the last one anybody takes, and no two transactions can wait for each other. Until then they are kept in a setting of
+-- the transaction, which a rolled-back savepoint sets back.
 CREATE FUNCTION append_events(
     p_aggregate_type text, p_aggregate_id uuid, p_expected integer, p_events jsonb, p_metadata jsonb,
-    p_actor_type text, p_actor_id text, p_occurred_at timestamptz, p_command jsonb
-) RETURNS integer LANGUAGE plpgsql AS $$
+    p_actor_type text, p_actor_id text, p_occurred_at timestamptz, p_command jsonb, p_last boolean
+) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     batch    event_store[];
     present  integer;
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(7245, 1);
     UPDATE event_streams SET version = p_expected + jsonb_array_length(p_events)
-     WHERE aggregate_type = p_aggregate_type AND aggregate_id = p_aggregate_id AND version = p_expected
-    RETURNING version INTO present;
+     WHERE aggregate_type = p_aggregate_type AND aggregate_id = p_aggregate_id AND version = p_expected;
     IF NOT FOUND THEN
         SELECT version INTO present FROM event_streams
          WHERE aggregate_type = p_aggregate_type AND aggregate_id = p_aggregate_id;
@@ -127,7 +127,32 @@ BEGIN
                 extract(epoch FROM clock_timestamp() - transaction_timestamp()) * 1000, p_occurred_at);
     END IF;
 
-    PERFORM set_config('synchronous_commit', 'off', true);
+    batch := unrecorded_events() || batch;
+    IF p_last THEN
+        PERFORM record_events(batch);
+    ELSE
+        PERFORM set_config('rainmaker.unrecorded', to_jsonb(batch)::text, true);
+    END IF;
+END $$;
+
+-- What this transaction has appended and not recorded yet.
+CREATE FUNCTION unrecorded_events() RETURNS event_store[] LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    kept  text := current_setting('rainmaker.unrecorded', true);
+BEGIN
+    IF kept IS NULL OR kept = '' THEN
+        RETURN '{}';
+    END IF;
+    RETURN array(SELECT e FROM jsonb_populate_recordset(NULL::event_store, kept::jsonb) e);
+END $$;
+
+-- Write events under the lock that makes global_sequence the order of commits.
+--
+-- The commit does not wait for the disk, because the lock would be held meanwhile and one commit would wait for the
+-- other; who runs the transaction waits for the disk after it, together with everybody else, before anything is said.
+CREATE FUNCTION record_events(batch event_store[] DEFAULT unrecorded_events()) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM set_config('rainmaker.unrecorded', '', true), set_config('synchronous_commit', 'off', true);
     PERFORM pg_advisory_xact_lock(7245, 2);
     INSERT INTO event_store (id, aggregate_type, aggregate_id, sequence_number, event_type, event_version, event_data,
                              metadata, actor_type, actor_id, occurred_at, recorded_at)
@@ -137,7 +162,6 @@ BEGIN
                                                event_type, event_version, event_data, metadata, actor_type, actor_id,
                                                occurred_at, recorded_at, nth)
      ORDER BY e.nth;
-    RETURN present;
 END $$;
 
 -- Run projectors over the events of one kind with after < global_sequence <= upto; returns how many there were.

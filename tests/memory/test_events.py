@@ -30,6 +30,12 @@ async def append(db: Database, aggregate_id: UUID, *texts: str, stream: Stream =
         return await events.append(tx, SYSTEM, stream, aggregate_id, history.version, [*map(noted, texts)])
 
 
+async def append_stale_and_go_on(db: Database, aggregate_id: UUID) -> None:
+    async with db.transaction() as tx:
+        await events.append(tx, SYSTEM, STREAM, aggregate_id, 1, [noted("c")])
+        await tx.one(int, "SELECT 1")
+
+
 async def texts(db: Database, aggregate_id: UUID) -> list[str]:
     async with db.reading() as tx:
         return [event.data["text"] for event in await events.read(tx, STREAM, aggregate_id)]
@@ -94,10 +100,8 @@ class TestAppend:
             "error": "Somebody else changed this meanwhile; it is at version 2 now.",
             "currentVersion": 2,
         }
-        async with db.transaction() as tx:
-            await events.append(tx, SYSTEM, STREAM, aggregate_id, 1, [noted("c")])
-            with pytest.raises(StreamMoved):
-                await tx.one(int, "SELECT 1")
+        with pytest.raises(StreamMoved):
+            await append_stale_and_go_on(db, aggregate_id)
         assert await texts(db, aggregate_id) == ["a", "b"]
 
     async def test_the_connection_serves_on_after_a_refusal(self, fresh_url: str) -> None:
@@ -157,6 +161,41 @@ class TestConcurrentWriters:
         assert sorted(won) == list(range(2, len(won) + 2))
         assert (len(won) + lost, len(await texts(db, aggregate_id))) == (80, len(won) + 1)
         assert lost > 0
+
+    async def test_transactions_that_write_several_streams_do_not_wait_for_each_other_in_a_circle(
+        self, db: Database
+    ) -> None:
+        """The lock of the order is the last one taken, so whoever holds it needs nothing more."""
+        shared = uuid.uuid4()
+        await append(db, shared, "0")
+
+        async def write(nth: int) -> None:
+            async with db.transaction() as tx:
+                own = uuid.uuid4()
+                await events.load(tx, STREAM, own)
+                await events.append(tx, SYSTEM, STREAM, own, 0, [noted(str(nth))])
+                history = await events.load(tx, STREAM, shared)
+                await events.append(tx, SYSTEM, STREAM, shared, history.version, [noted(str(nth))])
+                await tx.one(int, "SELECT 1")
+
+        await asyncio.gather(*map(write, range(1, 30)))
+        assert sorted(map(int, await texts(db, shared))) == list(range(30))
+
+    async def test_one_alone_keeps_the_others_out_and_meets_no_deadlock(self, db: Database) -> None:
+        streams = [uuid.uuid4() for _ in range(3)]
+        for each in streams:
+            await append(db, each, "0")
+
+        async def together() -> None:
+            async with db.transaction() as tx:
+                await events.alone(tx)
+                for each in streams:
+                    history = await events.load(tx, STREAM, each)
+                    await events.append(tx, SYSTEM, STREAM, each, history.version, [noted("all")])
+
+        await asyncio.gather(*(together() for _ in range(5)), *(append(db, each, "one") for each in streams * 5))
+        for each in streams:
+            assert sorted(await texts(db, each)) == ["0", *["all"] * 5, *["one"] * 5]
 
     async def test_those_that_load_first_wait_for_each_other(self, db: Database) -> None:
         aggregate_id = uuid.uuid4()
