@@ -16,6 +16,8 @@ Prompts as files: `<agent>/<purpose>.vN.md`, front matter, then the words.
     The deal:
     {{ dealInfo }}
 
+Beside the files of a purpose, `<purpose>.sample.yaml` holds an example of every input, for previews.
+
 `{{ name }}` is all there is: no filters, no conditions, no loops. Values are put in once and never read again as a
 template. `active.toml` says which version of a key is the shipped one; older files stay as its history.
 """
@@ -281,6 +283,30 @@ def _read_all(folder: Path) -> tuple[dict[str, list[Prompt]], list[str]]:
             wrong.append(f"{prompt.folder}.v{prompt.version}.md: {prompt.key} is taken")
         known.append(prompt)
     return versions, wrong
+
+
+@lru_cache(maxsize=256)
+def _sample(folder: Path, purpose: str) -> str | None:
+    path = (folder / f"{purpose}.sample.yaml").resolve()
+    return path.read_text(encoding="utf-8") if path.is_relative_to(folder) and path.is_file() else None
+
+
+def find_sample(purpose: str, folder: Path = FOLDER) -> dict[str, Any] | None:
+    """
+    Return the example inputs of a purpose, by the place of its files (`<agent>/<purpose>`); None when there are none.
+
+    Raises `PromptBroken` when they are no mapping.
+    """
+    text = _sample(folder, purpose)
+    if text is None:
+        return None
+    try:
+        sample = yaml.safe_load(text)
+    except yaml.YAMLError as failure:
+        raise PromptBroken(f"{purpose}.sample.yaml: {failure}") from failure
+    if not isinstance(sample, dict):
+        raise PromptBroken(f"{purpose}.sample.yaml: it is no mapping")
+    return cast("dict[str, Any]", sample)
 
 
 @lru_cache(maxsize=1)

@@ -63,6 +63,7 @@ from tools.ai_prompts.rows import (
     PromptsOut,
     PromptWords,
     UpdatePromptIn,
+    check_writer,
     get_prompt,
     get_prompt_by_key,
 )
@@ -87,7 +88,7 @@ __all__ = [
     "NoSuchPrompt", "NoSuchVersion", "NotReleasable", "NotShipped", "NothingBefore", "Offer", "PromptChanged",
     "PromptExists", "PromptFilter", "PromptNotFound", "PromptOut", "PromptRow", "PromptWords", "PromptWordsRow",
     "PromptsOut", "ReadinessOut", "ReleaseIn", "ReleaseRow", "ReleasesOut", "RestoreIn", "RevertIn", "RollbackIn",
-    "SystemPrompt", "TemplateBroken", "UpdatePromptIn", "VersionDetail", "VersionRow", "check_version", "create_prompt",
+    "SystemPrompt", "TemplateBroken", "UpdatePromptIn", "VersionDetail", "VersionRow", "check_version", "check_writer", "create_prompt",
     "deactivate_prompt", "diff_versions", "find_active_version", "find_words", "get_prompt", "get_prompt_by_key",
     "get_readiness", "get_version", "list_history", "list_prompts", "list_releases", "list_versions", "look_up",
     "release_version", "restore_default", "revert_version", "rollback_prompt", "stamp_prompts", "sync_shipped",

@@ -108,7 +108,8 @@ async def update_prompt(
     )
     await touch_prompt(tx, caller, prompt_id)
     if body.is_active and not before.is_active and before.active_version is not None:
-        await releases.activate(tx, caller, before, before.active_version, "rollback", "Switched on again")
+        off = before.model_copy(update={"active_version": None})
+        await releases.activate(tx, caller, off, before.active_version, "rollback", "Switched on again")
     return await _finish(tx, caller, prompt_id, version, body.override_reason, offer)
 
 
