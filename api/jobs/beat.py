@@ -48,6 +48,7 @@ TABLE: tuple[Entry, ...] = (
     Entry("communications.analyze_pending", every(minutes=1)),
     Entry("knowledge.collect", every(seconds=30)),
     Entry("runs.sweep", every(seconds=30)),
+    Entry("evaluations.sweep", every(minutes=5)),
     Entry("promises.mark_overdue", every(minutes=5)),
     Entry("summaries.refresh_stale", every(minutes=10)),
     Entry("signals.detect", crontab(minute="7")),
