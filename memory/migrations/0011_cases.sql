@@ -105,7 +105,8 @@ CREATE INDEX support_case_read_model_product ON support_case_read_model (product
 CREATE INDEX support_case_read_model_owner ON support_case_read_model (owner_id, opened_at DESC);
 CREATE INDEX support_case_read_model_status ON support_case_read_model (status, severity, opened_at DESC);
 CREATE INDEX support_case_read_model_severity ON support_case_read_model (severity, opened_at DESC);
-CREATE INDEX support_case_read_model_open ON support_case_read_model (company_id, company_product_id) WHERE status NOT IN ('resolved', 'closed');
+CREATE INDEX support_case_read_model_open ON support_case_read_model (company_id) WHERE status NOT IN ('resolved', 'closed');
+CREATE INDEX support_case_read_model_open_product ON support_case_read_model (company_product_id) WHERE status NOT IN ('resolved', 'closed');
 CREATE INDEX support_case_read_model_first_response ON support_case_read_model (first_response_due_at)
     WHERE status NOT IN ('resolved', 'closed') AND first_response_at IS NULL;
 CREATE INDEX support_case_read_model_resolution ON support_case_read_model (resolution_due_at) WHERE status NOT IN ('resolved', 'closed');
@@ -215,7 +216,8 @@ CREATE FUNCTION support_case_patch(event_type text, data jsonb, at timestamptz) 
                                'root_cause', data -> 'root_cause')
         WHEN 'SupportCaseClosed' THEN jsonb_build_object('status', 'closed', 'closed_at', at, 'close_reason', data -> 'close_reason')
         WHEN 'SupportCaseReopened' THEN
-            '{"status": "open", "resolved_at": null, "closed_at": null, "close_reason": null, "resolution_summary": null, "root_cause": null}'
+            '{"status": "open", "resolved_at": null, "closed_at": null, "close_reason": null, "resolution_summary": null, "root_cause": null,
+              "first_response_warned": false, "resolution_warned": false, "update_warned": false}'
         WHEN 'CsatSubmitted' THEN
             jsonb_build_object('csat_score', data -> 'score', 'csat_comment', data -> 'comment', 'csat_submitted_at', at)
         WHEN 'SupportCaseCreated' THEN
@@ -403,5 +405,54 @@ BEGIN
                     n.critical_impact, n.unassigned_product, n.high + n.urgent + n.critical, now())
           FROM count_open_cases(companies, NULL) n
          WHERE c.company_id = n.key;
+    END IF;
+END $$;
+
+-- What the open cases of these companies, or of these products of companies, add up to; every key has a row.
+CREATE FUNCTION count_open_cases(companies uuid[], products uuid[])
+RETURNS TABLE (key uuid, total_open bigint, open bigint, in_progress bigint, waiting bigint, escalated bigint, low bigint, medium bigint,
+               high bigint, urgent bigint, critical bigint, first_response_breached bigint, resolution_breached bigint,
+               update_breached bigint, breached bigint, at_risk bigint, negative_impact bigint, critical_impact bigint,
+               unassigned_product bigint) LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN QUERY
+    SELECT k.key,
+           count(m.support_case_id),
+           count(*) FILTER (WHERE m.status = 'open'),
+           count(*) FILTER (WHERE m.status = 'in_progress'),
+           count(*) FILTER (WHERE m.status IN ('waiting_on_customer', 'waiting_on_internal')),
+           count(*) FILTER (WHERE m.status = 'escalated'),
+           count(*) FILTER (WHERE m.severity = 'low'),
+           count(*) FILTER (WHERE m.severity = 'medium'),
+           count(*) FILTER (WHERE m.severity = 'high'),
+           count(*) FILTER (WHERE m.severity = 'urgent'),
+           count(*) FILTER (WHERE m.severity = 'critical'),
+           count(*) FILTER (WHERE m.first_response_breached),
+           count(*) FILTER (WHERE m.resolution_breached),
+           count(*) FILTER (WHERE m.update_breached),
+           count(*) FILTER (WHERE m.first_response_breached OR m.resolution_breached OR m.update_breached),
+           count(*) FILTER (WHERE m.first_response_warned OR m.resolution_warned OR m.update_warned),
+           count(*) FILTER (WHERE m.engagement_impact = 'negative'),
+           count(*) FILTER (WHERE m.engagement_impact = 'critical'),
+           count(m.support_case_id) FILTER (WHERE m.company_product_id IS NULL)
+      FROM (SELECT unnest(companies || products)) k (key)
+      LEFT JOIN (SELECT o.company_id AS of, o.* FROM support_case_read_model o
+                  WHERE o.company_id = ANY(companies) AND o.status NOT IN ('resolved', 'closed')
+                 UNION ALL
+                 SELECT o.company_product_id, o.* FROM support_case_read_model o
+                  WHERE o.company_product_id = ANY(products) AND o.status NOT IN ('resolved', 'closed')) m ON m.of = k.key
+     GROUP BY k.key;
+END $$;
+
+CREATE FUNCTION project_support_case(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    kinds text[] := array(SELECT e.event_type FROM unnest(batch) e);
+BEGIN
+    PERFORM project_support_case_read_model(batch);
+    IF kinds && '{SlaConfigured,SlaWarned,SlaBreached,AgentResponseSent,SupportCaseResolved,SupportCaseClosed}' THEN
+        PERFORM project_support_case_sla_facts(batch);
+    END IF;
+    IF kinds && '{SupportCaseCreated,SupportCaseStatusChanged,SupportCaseSeverityChanged,SupportCaseResolved,SupportCaseClosed,SupportCaseReopened,SupportCaseEscalated,CsatSubmitted,SlaConfigured,SlaWarned,SlaBreached,AgentResponseSent}' THEN
+        PERFORM project_open_case_counts(batch);
     END IF;
 END $$;
