@@ -30,6 +30,8 @@ CREATE TABLE event_store (
 -- No foreign key to the stream: append_events has just updated that very row. No index on id: an event is found by its
 -- stream, and its id is unique by construction.
 
+CREATE INDEX event_store_recorded ON event_store USING brin (recorded_at);
+
 CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';

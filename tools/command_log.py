@@ -1,0 +1,46 @@
+"""The log of commands: what was asked of aggregates, by whom, and how it ended."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+from memory.callers import Caller
+from memory.db import Database, Json, Tx
+from memory.errors import Refusal
+
+
+@asynccontextmanager
+async def attempting(
+    db: Database, caller: Caller, action: str, aggregate_type: str, aggregate_id: UUID
+) -> AsyncIterator[Tx]:
+    """
+    One transaction for a command. When it is refused, nothing of it stays but a line in the log.
+
+    Raises what the command raises.
+    """
+    try:
+        async with db.transaction() as tx:
+            yield tx
+    except Refusal as refusal:
+        async with db.transaction() as tx:
+            await _log_refused(tx, caller, action, aggregate_type, aggregate_id, refusal)
+        raise
+
+
+async def _log_refused(
+    tx: Tx, caller: Caller, action: str, aggregate_type: str, aggregate_id: UUID, refusal: Refusal
+) -> None:
+    await tx.run(
+        """
+        INSERT INTO command_log (command_id, action, aggregate_type, aggregate_id, actor_type, actor_id, status, result, created_at)
+        VALUES (%(command_id)s, %(action)s, %(aggregate_type)s, %(aggregate_id)s, %(actor_type)s, %(actor_id)s, 'failed',
+                %(result)s, %(now)s)
+        """,
+        command_id=str(uuid4()),
+        action=action,
+        aggregate_type=aggregate_type,
+        aggregate_id=aggregate_id,
+        actor_type=caller.kind,
+        actor_id=str(caller.user_id) if caller.user_id else None,
+        result=Json({"rule": type(refusal).__name__, "error": refusal.message}),
+    )
