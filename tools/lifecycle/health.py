@@ -55,7 +55,9 @@ def judge(inputs: HealthInputs, input_hash: str) -> Health:
     """
     found = [(reason, forces) for reason, forces in _reasons(inputs) if reason.impact]
     score = max(0, min(100, 100 + sum(reason.impact for reason, _ in found)))
-    level: RiskLevel = "high" if any(forces for _, forces in found) else next(name for least, name in LEVELS if score >= least)
+    level: RiskLevel = (
+        "high" if any(forces for _, forces in found) else next(name for least, name in LEVELS if score >= least)
+    )
     return Health(score=score, risk_level=level, reasons=[reason for reason, _ in found], input_hash=input_hash)
 
 
