@@ -48,7 +48,7 @@ class CommandIn(In):
     expectedVersion: int | None = Field(default=None, ge=0, le=2**31 - 1)
 
 
-class AssignIn(CommandIn):
+class AssignCaseIn(CommandIn):
     """Give the case to somebody; without a team it stays with the one it has."""
 
     command: Literal["assign"]
@@ -57,7 +57,7 @@ class AssignIn(CommandIn):
     reason: Reason = None
 
 
-class ChangeStatusIn(CommandIn):
+class ChangeCaseStatusIn(CommandIn):
     """Say where the work on the case stands; it is resolved, closed and reopened by commands of their own."""
 
     command: Literal["change_status"]
@@ -65,7 +65,7 @@ class ChangeStatusIn(CommandIn):
     reason: Reason = None
 
 
-class ChangeSeverityIn(CommandIn):
+class ChangeCaseSeverityIn(CommandIn):
     """Judge the case graver or milder; what is still owed becomes due accordingly."""
 
     command: Literal["change_severity"]
@@ -73,7 +73,7 @@ class ChangeSeverityIn(CommandIn):
     reason: Reason = None
 
 
-class ChangeCategoryIn(CommandIn):
+class ChangeCaseCategoryIn(CommandIn):
     """Say what the case is about."""
 
     command: Literal["change_category"]
@@ -82,7 +82,7 @@ class ChangeCategoryIn(CommandIn):
     reason: Reason = None
 
 
-class SetNextActionIn(CommandIn):
+class SetCaseActionIn(CommandIn):
     """Say what is to be done next, by when and by whom."""
 
     command: Literal["set_next_action"]
@@ -112,7 +112,7 @@ class LogResponseIn(CommandIn):
     response_id: Line | None = None
 
 
-class AddNoteIn(CommandIn):
+class AddCaseNoteIn(CommandIn):
     """Write a note that the customer never sees; a private one is seen by its author only."""
 
     command: Literal["add_note"]
@@ -129,7 +129,7 @@ class ConfigureSlaIn(CommandIn):
     target_hours: float = Field(gt=0, le=8760, allow_inf_nan=False)
 
 
-class EscalateIn(CommandIn):
+class EscalateCaseIn(CommandIn):
     """Call for help; one level higher unless it says which."""
 
     command: Literal["escalate"]
@@ -139,7 +139,7 @@ class EscalateIn(CommandIn):
     escalated_to_user_id: UUID | None = None
 
 
-class ResolveIn(CommandIn):
+class ResolveCaseIn(CommandIn):
     """Say how the case was settled."""
 
     command: Literal["resolve"]
@@ -147,7 +147,7 @@ class ResolveIn(CommandIn):
     root_cause: str | None = Field(default=None, max_length=10_000)
 
 
-class CloseIn(CommandIn):
+class CloseCaseIn(CommandIn):
     """Close the case; one that is not resolved only by force, and by its owner or a manager."""
 
     command: Literal["close"]
@@ -156,7 +156,7 @@ class CloseIn(CommandIn):
     force_close: bool = False
 
 
-class ReopenIn(CommandIn):
+class ReopenCaseIn(CommandIn):
     """Take a resolved or closed case up again; its resolution is owed anew."""
 
     command: Literal["reopen"]
@@ -171,14 +171,14 @@ class SubmitCsatIn(CommandIn):
     comment: str | None = Field(default=None, max_length=5000)
 
 
-class AddTagIn(CommandIn):
+class TagCaseIn(CommandIn):
     """Put a tag on the case."""
 
     command: Literal["add_tag"]
     tag: str = Field(min_length=1, max_length=60)
 
 
-class RemoveTagIn(CommandIn):
+class UntagCaseIn(CommandIn):
     """Take a tag off the case."""
 
     command: Literal["remove_tag"]
@@ -186,21 +186,21 @@ class RemoveTagIn(CommandIn):
 
 
 Command = (
-    AssignIn
-    | ChangeStatusIn
-    | ChangeSeverityIn
-    | ChangeCategoryIn
-    | SetNextActionIn
+    AssignCaseIn
+    | ChangeCaseStatusIn
+    | ChangeCaseSeverityIn
+    | ChangeCaseCategoryIn
+    | SetCaseActionIn
     | LogMessageIn
     | LogResponseIn
-    | AddNoteIn
+    | AddCaseNoteIn
     | ConfigureSlaIn
-    | EscalateIn
-    | ResolveIn
-    | CloseIn
-    | ReopenIn
+    | EscalateCaseIn
+    | ResolveCaseIn
+    | CloseCaseIn
+    | ReopenCaseIn
     | SubmitCsatIn
-    | AddTagIn
-    | RemoveTagIn
+    | TagCaseIn
+    | UntagCaseIn
 )
 AnyCommand = Annotated[Command, Field(discriminator="command")]

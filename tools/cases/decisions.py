@@ -233,7 +233,7 @@ def _told(**values: Any) -> Data:
 # Commands -----------------------------------------------------------------------------------------------------------
 
 
-def _assign(state: CaseState, command: asked.AssignIn, setting: Setting) -> list[Event]:
+def _assign(state: CaseState, command: asked.AssignCaseIn, setting: Setting) -> list[Event]:
     _not_closed(state, command.command)
     assert setting.person is not None
     team = command.team or state.assigned_team
@@ -250,7 +250,7 @@ def _assign(state: CaseState, command: asked.AssignIn, setting: Setting) -> list
     return [Event("SupportCaseAssigned", told)]
 
 
-def _change_status(state: CaseState, command: asked.ChangeStatusIn, _setting: Setting) -> list[Event]:
+def _change_status(state: CaseState, command: asked.ChangeCaseStatusIn, _setting: Setting) -> list[Event]:
     if command.to_status not in WORKING:
         raise NotAmongWorking(to=command.to_status)
     _working(state, command.command)
@@ -260,7 +260,7 @@ def _change_status(state: CaseState, command: asked.ChangeStatusIn, _setting: Se
     return [Event("SupportCaseStatusChanged", told)]
 
 
-def _change_severity(state: CaseState, command: asked.ChangeSeverityIn, setting: Setting) -> list[Event]:
+def _change_severity(state: CaseState, command: asked.ChangeCaseSeverityIn, setting: Setting) -> list[Event]:
     _not_closed(state, command.command)
     if state.severity == command.to_severity:
         raise SameAsBefore(what="the severity", value=state.severity)
@@ -279,7 +279,7 @@ def _change_severity(state: CaseState, command: asked.ChangeSeverityIn, setting:
     return [Event("SupportCaseSeverityChanged", told), *anew]
 
 
-def _change_category(state: CaseState, command: asked.ChangeCategoryIn, _setting: Setting) -> list[Event]:
+def _change_category(state: CaseState, command: asked.ChangeCaseCategoryIn, _setting: Setting) -> list[Event]:
     _not_closed(state, command.command)
     if (state.category, state.subcategory) == (command.category, command.subcategory):
         raise SameAsBefore(what="the category", value=command.category)
@@ -288,7 +288,7 @@ def _change_category(state: CaseState, command: asked.ChangeCategoryIn, _setting
     return [Event("SupportCaseCategoryChanged", told)]
 
 
-def _set_next_action(state: CaseState, command: asked.SetNextActionIn, setting: Setting) -> list[Event]:
+def _set_next_action(state: CaseState, command: asked.SetCaseActionIn, setting: Setting) -> list[Event]:
     _not_closed(state, command.command)
     assignee = str(command.assigned_to_id) if command.assigned_to_id else None
     present = (state.next_action, state.next_action_due_at, state.next_action_assigned_to_id)
@@ -336,7 +336,7 @@ def _log_response(state: CaseState, command: asked.LogResponseIn, setting: Setti
     return [sent] if update is None else [sent, _again(update, state.severity, setting.now)]
 
 
-def _add_note(state: CaseState, command: asked.AddNoteIn, setting: Setting) -> list[Event]:
+def _add_note(state: CaseState, command: asked.AddCaseNoteIn, setting: Setting) -> list[Event]:
     told = _told(
         note_id=setting.new_id,
         content=command.content,
@@ -358,7 +358,7 @@ def _configure_sla(state: CaseState, command: asked.ConfigureSlaIn, setting: Set
     return [_clock(command.sla_type, state.severity, command.target_hours, since, setting.targets, "manual")]
 
 
-def _escalate(state: CaseState, command: asked.EscalateIn, _setting: Setting) -> list[Event]:
+def _escalate(state: CaseState, command: asked.EscalateCaseIn, _setting: Setting) -> list[Event]:
     _working(state, command.command)
     level = command.escalation_level or state.escalation_level + 1
     if level <= state.escalation_level:
@@ -372,7 +372,7 @@ def _escalate(state: CaseState, command: asked.EscalateIn, _setting: Setting) ->
     return [Event("SupportCaseEscalated", told)]
 
 
-def _resolve(state: CaseState, command: asked.ResolveIn, setting: Setting) -> list[Event]:
+def _resolve(state: CaseState, command: asked.ResolveCaseIn, setting: Setting) -> list[Event]:
     _not_closed(state, command.command)
     if state.status == "resolved":
         raise CaseResolved
@@ -387,7 +387,7 @@ def _resolve(state: CaseState, command: asked.ResolveIn, setting: Setting) -> li
     return [Event("SupportCaseResolved", told)]
 
 
-def _close(state: CaseState, command: asked.CloseIn, setting: Setting) -> list[Event]:
+def _close(state: CaseState, command: asked.CloseCaseIn, setting: Setting) -> list[Event]:
     if state.status == "closed":
         raise CaseClosedAlready
     forced = state.status != "resolved"
@@ -399,7 +399,7 @@ def _close(state: CaseState, command: asked.CloseIn, setting: Setting) -> list[E
     return [Event("SupportCaseClosed", told)]
 
 
-def _reopen(state: CaseState, command: asked.ReopenIn, setting: Setting) -> list[Event]:
+def _reopen(state: CaseState, command: asked.ReopenCaseIn, setting: Setting) -> list[Event]:
     if state.is_working:
         raise NothingToReopen(status=state.status)
     told = _told(reason=command.reason, previous_close_reason=state.close_reason, reopened_from_status=state.status)
@@ -412,7 +412,7 @@ def _submit_csat(_state: CaseState, command: asked.SubmitCsatIn, _setting: Setti
     return [Event("CsatSubmitted", _told(score=command.score, comment=command.comment))]
 
 
-def _add_tag(state: CaseState, command: asked.AddTagIn, _setting: Setting) -> list[Event]:
+def _add_tag(state: CaseState, command: asked.TagCaseIn, _setting: Setting) -> list[Event]:
     if command.tag in state.tags:
         raise SameAsBefore(what="a tag of the case", value=command.tag)
     if len(state.tags) >= MOST_TAGS:
@@ -420,27 +420,27 @@ def _add_tag(state: CaseState, command: asked.AddTagIn, _setting: Setting) -> li
     return [Event("TagAdded", {"tag": command.tag, "tags": [*state.tags, command.tag]})]
 
 
-def _remove_tag(state: CaseState, command: asked.RemoveTagIn, _setting: Setting) -> list[Event]:
+def _remove_tag(state: CaseState, command: asked.UntagCaseIn, _setting: Setting) -> list[Event]:
     if command.tag not in state.tags:
         raise TagAbsent(tag=command.tag)
     return [Event("TagRemoved", {"tag": command.tag, "tags": [tag for tag in state.tags if tag != command.tag]})]
 
 
 _DECIDE: dict[type[Command], Callable[[CaseState, Any, Setting], list[Event]]] = {
-    asked.AssignIn: _assign,
-    asked.ChangeStatusIn: _change_status,
-    asked.ChangeSeverityIn: _change_severity,
-    asked.ChangeCategoryIn: _change_category,
-    asked.SetNextActionIn: _set_next_action,
+    asked.AssignCaseIn: _assign,
+    asked.ChangeCaseStatusIn: _change_status,
+    asked.ChangeCaseSeverityIn: _change_severity,
+    asked.ChangeCaseCategoryIn: _change_category,
+    asked.SetCaseActionIn: _set_next_action,
     asked.LogMessageIn: _log_message,
     asked.LogResponseIn: _log_response,
-    asked.AddNoteIn: _add_note,
+    asked.AddCaseNoteIn: _add_note,
     asked.ConfigureSlaIn: _configure_sla,
-    asked.EscalateIn: _escalate,
-    asked.ResolveIn: _resolve,
-    asked.CloseIn: _close,
-    asked.ReopenIn: _reopen,
+    asked.EscalateCaseIn: _escalate,
+    asked.ResolveCaseIn: _resolve,
+    asked.CloseCaseIn: _close,
+    asked.ReopenCaseIn: _reopen,
     asked.SubmitCsatIn: _submit_csat,
-    asked.AddTagIn: _add_tag,
-    asked.RemoveTagIn: _remove_tag,
+    asked.TagCaseIn: _add_tag,
+    asked.UntagCaseIn: _remove_tag,
 }

@@ -213,17 +213,17 @@ async def _setting(tx: Tx, caller: Caller, place: _Place, state: CaseState, body
     severity: str | None = None
     person_id: UUID | None = None
     match body:
-        case asked.ChangeSeverityIn():
+        case asked.ChangeCaseSeverityIn():
             severity = body.to_severity
-        case asked.ReopenIn() | asked.ConfigureSlaIn():
+        case asked.ReopenCaseIn() | asked.ConfigureSlaIn():
             severity = state.severity
-        case asked.AssignIn():
+        case asked.AssignCaseIn():
             person_id = body.owner_id
-        case asked.SetNextActionIn():
+        case asked.SetCaseActionIn():
             person_id = body.assigned_to_id
-        case asked.EscalateIn():
+        case asked.EscalateCaseIn():
             person_id = body.escalated_to_user_id
-        case asked.AddNoteIn():
+        case asked.AddCaseNoteIn():
             await _check_mentioned(tx, body.mentioned_user_ids)
         case _:
             pass

@@ -21,13 +21,13 @@ CASE = """
 """
 
 
-class CompanyBeside(Named):
+class CompanyOfCase(Named):
     """The company of a case."""
 
     domain: str | None
 
 
-class OwnerBeside(Named):
+class OwnerOfCase(Named):
     """Whoever has a case in hand."""
 
     email: str
@@ -105,8 +105,8 @@ class ListedCase(CaseRow):
 class WholeCase(CaseRow):
     """One case with its company and whoever has it in hand."""
 
-    company: CompanyBeside
-    owner: OwnerBeside | None
+    company: CompanyOfCase
+    owner: OwnerOfCase | None
 
 
 class Pagination(Row):

@@ -1,0 +1,78 @@
+"""Support cases over HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+
+from api.deps import Reading, Services, Transaction, User
+from api.errors import BadRequest
+from api.schemas import doc_response
+from tools import command_log
+from tools.cases import handling, listing, rows
+from tools.cases.commands import AnyCommand, Command, CreateCaseIn
+
+router = APIRouter(prefix="/api/cases", tags=["Cases"])
+IfMatch = Annotated[
+    str | None,
+    Header(
+        pattern=r'^"?\d{1,9}"?$',
+        description="The version that the command was decided on; the same as `expectedVersion` in the body.",
+    ),
+]
+
+
+class TwoVersions(BadRequest):
+    """If-Match and expectedVersion name two different versions."""
+
+
+@router.get("", summary="List support cases", response_model=rows.CasesOut)
+async def list_cases(filter: Annotated[listing.CaseFilter, Query()], user: User, tx: Reading) -> Response:
+    """List cases, the latest opened first unless you say otherwise; `total` counts up to 10,000."""
+    return doc_response(await listing.list_cases(tx, user, filter))
+
+
+@router.post("", summary="Open a support case", status_code=201)
+async def open_case(body: CreateCaseIn, user: User, tx: Transaction) -> handling.CaseOpenedOut:
+    """Open a case. Response, resolution and updates become due by what is configured for its product and severity."""
+    return await handling.open_case(tx, user, body)
+
+
+@router.get("/{case_id}", summary="Get a support case", response_model=rows.CaseOut)
+async def get_case(case_id: UUID, user: User, tx: Reading) -> Response:
+    """Get one case with its company, its owner and its version."""
+    return doc_response(await listing.get_case(tx, user, case_id))
+
+
+@router.post("/{case_id}", summary="Command a support case")
+async def command_case(
+    case_id: UUID, body: AnyCommand, user: User, services: Services, if_match: IfMatch = None
+) -> handling.CaseChangedOut:
+    """
+    Carry one command out: `command` says which, beside it stands what it needs.
+
+    A command decided on another version than the case is at is refused with 409 and `currentVersion`.
+    """
+    asked = _expecting(body, if_match)
+    async with command_log.attempting(services.db, user, asked.command, "support_case", case_id) as tx:
+        return await handling.execute(tx, user, case_id, asked)
+
+
+@router.get("/{case_id}/timeline", summary="Get what happened to a support case")
+async def get_timeline(case_id: UUID, user: User, tx: Reading) -> rows.TimelineOut:
+    """Get all events of a case, in order. Private notes are shown to whoever wrote them."""
+    return await listing.get_timeline(tx, user, case_id)
+
+
+def _expecting(body: Command, if_match: str | None) -> Command:
+    """
+    Return the command with the version of the header.
+
+    Raises `TwoVersions`.
+    """
+    if if_match is None:
+        return body
+    version = int(if_match.strip('"'))
+    if body.expectedVersion not in (None, version):
+        raise TwoVersions
+    return body.model_copy(update={"expectedVersion": version})
