@@ -15,9 +15,15 @@ import pytest
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from memory.callers import Caller, Role
+from memory.callers import SYSTEM, Caller, Role
 from memory.db import Json, Tx
 from tools import names
+from tools.cases import handling
+from tools.cases.commands import CreateCaseIn
+
+STAGES = (
+    "Discovery", "Proposal", {"name": "Won", "terminal_type": "won"}, {"name": "Lost", "terminal_type": "lost"},
+)  # fmt: skip
 
 
 class Given:
@@ -88,6 +94,48 @@ class Given:
         name = name or f"Product {next(self._numbers)}"
         return await self.row("products", name=name, **({"slug": name.lower().replace(" ", "-")} | _jsonb(values)))
 
+    async def process(self, product: Any, process_type: str = "sales", stages: Any = STAGES, **values: Any) -> Any:
+        """A published process, with its stages by slug: names, or dicts of columns; the last ones end it."""
+        process = await self.row(
+            "product_processes",
+            product_id=product.id,
+            **({"process_type": process_type, "status": "published", "name": process_type} | _jsonb(values)),
+        )
+        process.stages = {}
+        for place, stage in enumerate(stages, 1):
+            columns = {"name": stage} if isinstance(stage, str) else dict(stage)
+            slug = columns.setdefault("slug", columns["name"].lower().replace(" ", "-"))
+            columns |= {"stage_order": place, "is_terminal": "terminal_type" in columns}
+            process.stages[slug] = await self.row("product_process_stages", process_id=process.id, **_jsonb(columns))
+        return process
+
+    async def held(self, product: Any, *, company: Any = None, owner: Caller | None = None, **stands: Any) -> Any:
+        """A company's product; with `stands`, columns of its read model, as if its events had said so."""
+        company = company or await self.company()
+        held = await self.row("company_products", company_id=company.id, product_id=product.id)
+        if stands or owner:
+            facts = {
+                "last_event_at": self.tx.now,
+                "last_event_type": "CompanyProductPhaseSet",
+                "last_event_sequence": 1,
+            }
+            await self.row(
+                "company_product_read_model",
+                company_product_id=held.id,
+                company_id=company.id,
+                product_id=product.id,
+                owner_id=owner.user_id if owner else None,
+                **(facts | _jsonb(stands)),
+            )
+        return held
+
+    async def case(self, title: str | None = None, *, company: Any = None, held: Any = None, **values: Any) -> Any:
+        """A support case, opened by its command; about a `held` product, or none."""
+        company_id = held.company_id if held else (company or await self.company()).id
+        values |= {"title": title or f"Case {next(self._numbers)}", "company_product_id": _id(held)}
+        opened = await handling.open_case(self.tx, SYSTEM, CreateCaseIn(company_id=company_id, **values))
+        return SimpleNamespace(id=opened.caseId, company_id=company_id, version=opened.version)
+
     async def communication(
         self, *, user: Caller, company: Any = None, contact: Any = None, deal: Any = None, **values: Any
     ) -> Any:
@@ -125,6 +173,19 @@ class Given:
             deal_id=_id(deal),
             **_jsonb(values),
         )
+
+    async def flag(self, *, company: Any = None, communication: Any = None, **values: Any) -> Any:
+        """A flag that somebody raised by hand; with a communication, one that asks to answer it."""
+        company_id = _id(company) or getattr(communication, "company_id", None) or (await self.company()).id
+        values = {
+            "flag_type": "NEEDS_REPLY" if communication else "STALE_IN_STAGE",
+            "source_type": "communication" if communication else "manual",
+            "source_id": str(communication.id) if communication else None,
+            "severity": "medium",
+            "reason": f"Reason {next(self._numbers)}",
+            "created_at": self.tx.now,
+        } | values
+        return await self.row("attention_flags", company_id=company_id, **values)
 
     async def analysis(self, communication: Any, **values: Any) -> Any:
         """The current analysis of a communication."""
@@ -216,6 +277,8 @@ ARRAYS = {
     "to_emails",
     "cc_emails",
     "key_points",
+    "enabled_modules",
+    "included_modules",
 }
 
 
