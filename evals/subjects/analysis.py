@@ -54,7 +54,16 @@ async def answer(asker: Asker, case: MessageInput) -> Answered[Read]:
     Raises `ModelUnavailable` and what `Asker.ask` raises.
     """
     suspected = guards.suspicious(f"{case.subject}\n{case.content}")
-    message = Message.model_validate(
+    message = message_of(case)
+    offered = [made_id("promise", promise.number) for promise in case.openPromises]
+    said = await asker.ask(ANALYSIS, message)
+    checked = checks.check(said.value, message, offered, suspected=suspected)
+    return Answered(_read(checked.kept, checked.hidden, offered, ZoneInfo(case.timezone)), said)
+
+
+def message_of(case: MessageInput) -> Message:
+    """Return the case as the agent puts it."""
+    return Message.model_validate(
         case.model_dump()
         | {
             "subject": guards.clean(case.subject)[:500],
@@ -62,10 +71,6 @@ async def answer(asker: Asker, case: MessageInput) -> Answered[Read]:
             "playbookTriggers": case.playbookTriggers or sorted(PLAYS),
         }
     )
-    offered = [made_id("promise", promise.number) for promise in case.openPromises]
-    said = await asker.ask(ANALYSIS, message)
-    checked = checks.check(said.value, message, offered, suspected=suspected)
-    return Answered(_read(checked.kept, checked.hidden, offered, ZoneInfo(case.timezone)), said)
 
 
 def _read(kept: dict[str, Any], hidden: int, offered: list[UUID], zone: ZoneInfo) -> Read:
