@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from api.deps import Manager, Reading, Transaction, User
 from api.schemas import Done, doc_response
 from tools import account_memory, companies, contacts
+from tools.products import held
 
 router = APIRouter(prefix="/api/companies", tags=["Companies"])
 
@@ -48,6 +49,12 @@ async def delete_company(company_id: UUID, manager: Manager, tx: Transaction) ->
 async def list_company_contacts(company_id: UUID, user: User, tx: Reading) -> Response:
     """List the people at one company by name."""
     return doc_response(await contacts.list_company_contacts(tx, user, company_id))
+
+
+@router.get("/{company_id}/products", summary="List a company's products", response_model=held.CompanyProductsOut)
+async def list_company_products(company_id: UUID, user: User, tx: Reading) -> Response:
+    """List what a company has of each product: your own and those that nobody owns; a manager sees all."""
+    return doc_response(await held.list_company_products(tx, user, company_id))
 
 
 @router.get("/{company_id}/memory", summary="Get what is remembered of a company")
