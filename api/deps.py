@@ -5,6 +5,7 @@ What a route may ask for; its signature is its policy.
     manager: Manager      a manager or an admin (403 otherwise)
     admin: Admin          an admin (403 otherwise)
     clock: CronSecret     whoever knows the cron secret (401; 503 while none is set)
+    caller: ManagerOrClock   a manager or an admin, or whoever sends the cron secret
     tx: Transaction       one transaction, committed before the answer is sent, undone when the route raises
     tx: Reading           one connection in autocommit mode: for routes that read with single statements
     agents: Agents        the agents' engine; hold no transaction while a model is asked
@@ -122,6 +123,20 @@ async def as_clock(request: Request, _secret: Annotated[Any, Security(CRON)]) ->
     return SYSTEM
 
 
+async def as_manager_or_clock(
+    request: Request,
+    _bearer: Annotated[Any, Security(BEARER)],
+    _session: Annotated[Any, Security(SESSION)],
+    _secret: Annotated[Any, Security(CRON)],
+) -> Caller:
+    """
+    Return who is calling: a manager, an admin, or the service itself when the cron secret is sent and right.
+
+    Raises `NotSignedIn`, `NoProfile`, `ManagersOnly`, `WrongCronSecret`, `CronClosed`.
+    """
+    return await of(request).gate.admit_or_clock(request.scope, "manager")
+
+
 async def transaction(request: Request) -> AsyncIterator[Tx]:
     """Commit before the answer leaves: a failing commit is a failing request."""
     async with of(request).db.transaction() as tx:
@@ -162,6 +177,7 @@ async def starts_model(request: Request, caller: User) -> None:
 Manager = Annotated[Caller, Depends(as_manager)]
 Admin = Annotated[Caller, Depends(as_admin)]
 CronSecret = Annotated[Caller, Depends(as_clock)]
+ManagerOrClock = Annotated[Caller, Depends(as_manager_or_clock)]
 Transaction = Annotated[Tx, Depends(transaction, scope="function")]
 Reading = Annotated[Tx, Depends(reading, scope="function")]
 Services = Annotated[ProcessServices, Depends(services)]

@@ -46,17 +46,23 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 DEEPEST = 64
-ROLES = {deps.signed_in: "rep", deps.as_manager: "manager", deps.as_admin: "admin"}
+ROLES = {
+    deps.signed_in: "rep",
+    deps.as_manager: "manager",
+    deps.as_manager_or_clock: "manager",
+    deps.as_admin: "admin",
+}
 GUARDS: dict[Any, str] = {
     deps.signed_in: "user",
     deps.as_manager: "manager",
+    deps.as_manager_or_clock: "manager or cron",
     deps.as_admin: "admin",
     deps.as_clock: "cron",
     deps.own_profile: "user",
     deps.anybody: "public",
     deps.sender: "signed",
 }
-STRICT = frozenset({"user", "manager", "admin", "cron"})
+STRICT = frozenset({"user", "manager", "manager or cron", "admin", "cron"})
 
 
 class GuardMissing(Exception):
@@ -77,14 +83,14 @@ class AnswerBroken(Exception):
 
 def guard_of(route: APIRoute) -> str:
     """
-    Return who may call the route: user, manager, admin, cron, public or signed.
+    Return who may call the route: user, manager, manager or cron, admin, cron, public or signed.
 
     Raises `GuardMissing`.
     """
     found = [GUARDS[dependant.call] for dependant in _flat(route.dependant) if dependant.call in GUARDS]
     if not found:
         raise GuardMissing(f"{sorted(route.methods or ())} {route.path}")
-    return max(found, key=["public", "signed", "user", "cron", "manager", "admin"].index)
+    return max(found, key=["public", "signed", "user", "cron", "manager or cron", "manager", "admin"].index)
 
 
 def _flat(dependant: Dependant) -> list[Dependant]:
@@ -187,6 +193,7 @@ class Endpoint:
         offers = {child.call: child.name for child in dependant.dependencies}
         self._role = next((role for call, role in ROLES.items() if call in offers), None)
         self._callers = [child.name for child in dependant.dependencies if child.name and child.call in ROLES]
+        self._or_clock = deps.as_manager_or_clock in offers
         self._clock = deps.as_clock in offers
         self._clock_name = offers.get(deps.as_clock)
         self._starts_model = deps.starts_model in offers
@@ -235,7 +242,8 @@ class Endpoint:
 
     async def _admit(self, services: Services, scope: Scope, arguments: dict[str, Any]) -> Caller | None:
         if self._role is not None:
-            caller = await services.gate.admit(scope, self._role)  # pyright: ignore[reportArgumentType]
+            admit = services.gate.admit_or_clock if self._or_clock else services.gate.admit
+            caller = await admit(scope, self._role)  # pyright: ignore[reportArgumentType]
             for name in self._callers:
                 arguments[name] = caller
             if self._starts_model:

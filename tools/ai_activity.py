@@ -21,7 +21,7 @@ SOURCES = ("scheduler", "communications", "transcript", "pipeline", "system")
 STATUSES = ("pending", "success", "skipped", "failed")
 ACTION = """
     l.id, l.source, l.action_type, l.status, l.user_id, l.company_id, l.contact_id, l.deal_id, l.company_product_id,
-    l.communication_id, l.transcription_id, l.attention_flag_id, l.ai_call_id, l.run_id, l.inputs, l.outputs, l.ai_reasoning,
+    l.communication_id, l.transcription_id, l.attention_flag_id, l.ai_call_id, l.prompt_key, l.prompt_version, l.run_id, l.inputs, l.outputs, l.ai_reasoning,
     l.error_message, l.retry_count, l.completed_at, l.created_at
 """
 FILTERED = """
@@ -86,6 +86,8 @@ class ActionRow(Row):
     transcription_id: UUID | None
     attention_flag_id: UUID | None
     ai_call_id: UUID | None
+    prompt_key: str | None
+    prompt_version: int | None
     run_id: UUID | None
     inputs: dict[str, Any]
     outputs: dict[str, Any]
@@ -180,6 +182,7 @@ async def record_action(
     company_id: UUID | None = None,
     contact_id: UUID | None = None,
     deal_id: UUID | None = None,
+    company_product_id: UUID | None = None,
     communication_id: UUID | None = None,
     transcription_id: UUID | None = None,
     attention_flag_id: UUID | None = None,
@@ -192,15 +195,19 @@ async def record_action(
     error: str | None = None,
     key: str | None = None,
 ) -> UUID | None:
-    """Append what an agent did; with a `key` only once. Returns the row's id, or None when the key was there."""
+    """
+    Append what an agent did; with a `key` only once. Returns the row's id, or None when the key was there.
+
+    The call that is named says by which prompt it came; both stay with the action.
+    """
     return await tx.maybe(
         UUID,
         """
-        INSERT INTO ai_action_log (source, action_type, status, user_id, company_id, contact_id, deal_id, communication_id,
+        INSERT INTO ai_action_log (source, action_type, status, user_id, company_id, contact_id, deal_id, company_product_id, communication_id,
                                    transcription_id, attention_flag_id, ai_call_id, run_id, inputs, outputs, ai_reasoning,
                                    error_message, idempotency_key, completed_at, created_at)
-        VALUES (%(source)s, %(action_type)s, %(status)s, %(user_id)s, %(company_id)s, %(contact_id)s, %(deal_id)s, %(communication_id)s,
-                %(transcription_id)s, %(attention_flag_id)s, %(ai_call_id)s, %(run_id)s, %(inputs)s, %(outputs)s, %(reasoning)s,
+        VALUES (%(source)s, %(action_type)s, %(status)s, %(user_id)s, %(company_id)s, %(contact_id)s, %(deal_id)s, %(company_product_id)s,
+                %(communication_id)s, %(transcription_id)s, %(attention_flag_id)s, %(ai_call_id)s, %(run_id)s, %(inputs)s, %(outputs)s, %(reasoning)s,
                 %(error)s, %(key)s, CASE WHEN %(status)s = 'pending' THEN NULL ELSE %(now)s::timestamptz END, %(now)s)
         ON CONFLICT (idempotency_key) DO NOTHING
         RETURNING id
@@ -212,6 +219,7 @@ async def record_action(
         company_id=company_id,
         contact_id=contact_id,
         deal_id=deal_id,
+        company_product_id=company_product_id,
         communication_id=communication_id,
         transcription_id=transcription_id,
         attention_flag_id=attention_flag_id,

@@ -16,7 +16,7 @@ mailbox knows neither of them, nothing is repeated: the effect stays `unknown`, 
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
@@ -29,6 +29,8 @@ from memory.effects import EffectElsewhere, EffectRow, NotReserved, OtherContent
 from memory.errors import Conflict, Invalid, Outage
 from memory.rows import In, Row
 from tools import mail_accounts, names, outbound_rows
+from tools.attention import settling
+from tools.attention.settling import FollowedFlag
 from tools.clients.microsoft import Letter, Mailbox, MailServiceDown, MailServiceWrong, Message, NeedsReauth
 from tools.communications.rows import get_subject
 from tools.mail_accounts import Begin, Mailboxes, SendMode
@@ -39,6 +41,7 @@ JOB = "outbound.send"
 # Longer than every timeout of the mailbox together, so that nobody takes over from somebody who still waits.
 LEASE = timedelta(minutes=3)
 MOST_RECIPIENTS = 100
+OUTSIDE_OF_CONTENT = {"ai_action_type", "flag_id", "next_step_days"}
 ADDRESS = re.compile(r"[^\s@<>()\[\],;:\\\"]{1,64}@(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 PLACEHOLDER = re.compile(
     r"\{\{[^{}\n]{0,80}\}\}"
@@ -75,7 +78,11 @@ class OutcomeUnknown(Outage):
 
 
 class SendMailIn(In):
-    """A letter: the answer to a communication, or a new one."""
+    """
+    A letter: the answer to a communication, or a new one.
+
+    `flag_id` is the attention flag that it deals with; the flag's product then has its next step `next_step_days` later.
+    """
 
     to: list[str] = Field(min_length=1, max_length=MOST_RECIPIENTS)
     subject: str = Field(min_length=1, max_length=998)
@@ -85,6 +92,8 @@ class SendMailIn(In):
     communication_id: UUID | None = None
     draft_id: UUID | None = None
     ai_action_type: str | None = Field(default=None, max_length=100)
+    flag_id: UUID | None = None
+    next_step_days: int = Field(default=3, ge=0, le=90)
 
 
 class DeliveryRow(Row):
@@ -94,6 +103,7 @@ class DeliveryRow(Row):
     message_id: str | None
     is_draft: bool
     communication_id: UUID | None
+    next_step_due_at: datetime | None = None
 
 
 class _Request(BaseModel):
@@ -128,7 +138,7 @@ async def promise_mail(tx: Tx, caller: Caller, letter: SendMailIn, *, waited_for
         tx,
         key,
         KIND,
-        effects.hash_content(letter.model_dump(mode="json", exclude={"ai_action_type"})),
+        effects.hash_content(letter.model_dump(mode="json", exclude=OUTSIDE_OF_CONTENT)),
         request=_Request(
             user_id=account.user_id, letter=letter, send_mode=account.send_mode, waited_for=waited_for
         ).model_dump(mode="json"),
@@ -144,8 +154,14 @@ async def promise_mail(tx: Tx, caller: Caller, letter: SendMailIn, *, waited_for
 
 
 def key_of(user_id: UUID, letter: SendMailIn) -> str:
-    """Return the key under which this letter leaves once: whose, in answer to what, and a hash of what it says to whom."""
+    """
+    Return the key under which this letter leaves once: whose, in answer to what, and a hash of what it says to whom.
+
+    What deals with a flag leaves once for all who may deal with it.
+    """
     content = effects.hash_content(sorted(letter.to), letter.subject, letter.body)
+    if letter.flag_id is not None:
+        return f"{KIND}:flag:{letter.flag_id}:{content}"
     return f"{KIND}:{user_id}:{letter.communication_id or 'new'}:{content}"
 
 
@@ -183,15 +199,33 @@ async def send_mail(begin: Begin, mailboxes: Mailboxes, caller: Caller, letter: 
     """
     Send a letter now, in transactions of its own, and return what became of it; repeated, return the same.
 
-    Raises `MailUnderway`, `MailChanged`, and what `promise_mail` and `deliver` raise.
+    Raises what `hand_in` and `see_through` raise.
+    """
+    async with begin() as tx:
+        effect = await hand_in(tx, caller, letter)
+    return await see_through(begin, mailboxes, effect)
+
+
+async def hand_in(tx: Tx, caller: Caller, letter: SendMailIn) -> EffectRow:
+    """
+    Promise a letter that the caller goes on to see through, or return what became of the same one.
+
+    Raises `MailUnderway`, `MailChanged`, and what `promise_mail` raises.
     """
     try:
-        async with begin() as tx:
-            effect = await promise_mail(tx, caller, letter, waited_for=True)
+        return await promise_mail(tx, caller, letter, waited_for=True)
     except EffectElsewhere:
         raise MailUnderway from None
     except OtherContent:
         raise MailChanged from None
+
+
+async def see_through(begin: Begin, mailboxes: Mailboxes, effect: EffectRow) -> DeliveryRow:
+    """
+    Deliver the letter when it is reserved, and return what became of it.
+
+    Raises what `deliver` raises, `OutcomeUnknown` when nobody knows.
+    """
     return await deliver(begin, mailboxes, effect) if effect.status == "reserved" else _outcome(effect)
 
 
@@ -349,15 +383,18 @@ async def _conclude(
 ) -> DeliveryRow:
     """Record that it has left (or lies in the mailbox), with everything that follows, in one transaction."""
     async with begin() as tx:
+        # The flag before the effect, as whoever hands a letter in.
+        flag = await settling.find_followed(tx, request.letter.flag_id)
         try:
             await effects.settle(tx, effect, "confirmed", error=None)
         except NotReserved:
             # Somebody who took over has concluded it already, with the same draft.
             found = await effects.find_effect(tx, effect.key)
             return _outcome(found or effect)
-        communication_id = None
+        communication_id = due_at = None
         if not is_draft:
-            communication_id = await outbound_rows.record_sent(tx, _correspondence(request, message))
+            communication_id = await outbound_rows.record_sent(tx, _correspondence(request, message, flag))
+            due_at = await _set_next_step(tx, request, flag)
         elif request.letter.draft_id is not None:
             await outbound_rows.record_drafted(tx, request.letter.draft_id, message.id)
         outcome = DeliveryRow(
@@ -365,13 +402,25 @@ async def _conclude(
             message_id=message.id,
             is_draft=is_draft,
             communication_id=communication_id,
+            next_step_due_at=due_at,
         )
         kept: dict[str, Any] = {"draft_id": message.id, **outcome.model_dump(mode="json")}
         await effects.keep(tx, effect.key, kept)
     return outcome
 
 
-def _correspondence(request: _Request, message: Message) -> Correspondence:
+async def _set_next_step(tx: Tx, request: _Request, flag: FollowedFlag | None) -> datetime | None:
+    letter = request.letter
+    return await settling.set_next_step(
+        tx,
+        request.user_id,
+        flag.company_product_id if flag else None,
+        subject=letter.subject,
+        days=letter.next_step_days,
+    )
+
+
+def _correspondence(request: _Request, message: Message, flag: FollowedFlag | None) -> Correspondence:
     letter = request.letter
     return Correspondence(
         user_id=request.user_id,
@@ -386,6 +435,7 @@ def _correspondence(request: _Request, message: Message) -> Correspondence:
         internet_message_id=message.internet_message_id,
         conversation_id=message.conversation_id,
         sent_at=message.sent_date_time if not message.is_draft else None,
+        flag=flag,
     )
 
 

@@ -1,5 +1,6 @@
 """
-What sent mail leaves behind: the communication in its thread, the answered message, a note, the used draft.
+What sent mail leaves behind: the communication in its thread, the answered message, a note, the used draft, the flag that
+it dealt with.
 
 The message is written by the same hands that write mail read from a mailbox, so that it looks the same, and so that
 the copy which later comes back from the Sent Items folder is recognised as this one.
@@ -15,7 +16,10 @@ from memory.db import Tx
 from memory.errors import Conflict, Invalid
 from memory.rows import Row
 from tools import knowledge
+from tools.attention import settling
+from tools.attention.settling import FollowedFlag
 from tools.communications.notes import record_note
+from tools.communications.rows import Channel
 from tools.ingest import runs, store
 from tools.ingest.rows import House, Prepared, prepare
 from tools.mail.messages import Address, Mail
@@ -55,6 +59,21 @@ class Correspondence(Row):
     internet_message_id: str | None
     conversation_id: str | None
     sent_at: datetime | None
+    flag: FollowedFlag | None = None
+
+
+class WrittenByHand(Row):
+    """What a person has written, or said, by their own means; `to` is an address, a number or a name, `email` the address."""
+
+    user_id: UUID
+    channel: Channel
+    to: str
+    email: str | None
+    subject: str
+    body: str
+    answers: UUID | None
+    flag: FollowedFlag
+    ai_action_type: str
 
 
 class _Answered(Row):
@@ -140,6 +159,8 @@ async def record_sent(tx: Tx, sent: Correspondence) -> UUID:
         key=prepared.key,
     )
     await _describe(tx, communication_id, sent, answered)
+    if sent.flag is not None:
+        await settling.settle_flag(tx, sent.user_id, sent.flag, subject=sent.subject, message_id=sent.message_id)
     if answered is not None:
         await _settle_answered(tx, communication_id, answered, at=prepared.occurred_at or tx.now)
     await _note(tx, sent, answered.id if answered else communication_id, is_reply=answered is not None)
@@ -149,6 +170,75 @@ async def record_sent(tx: Tx, sent: Correspondence) -> UUID:
         await tx.enqueue("communications.analyze_pending", key="outbound")
         await knowledge.promise_collecting(tx)
     return communication_id
+
+
+async def record_by_hand(tx: Tx, said: WrittenByHand) -> UUID:
+    """Write the communication that a person had without this service, and settle what it answers; return its id."""
+    answered = await _get_answered(tx, said.answers) if said.answers else None
+    communication_id = await tx.one(
+        UUID,
+        _BY_HAND,
+        user_id=said.user_id,
+        company_id=said.flag.company_id,
+        company_product_id=said.flag.company_product_id,
+        flag_id=said.flag.id,
+        channel=said.channel,
+        subject=said.subject,
+        body=said.body,
+        preview=" ".join(said.body.split())[:500],
+        email=said.email,
+        name=said.to[:300],
+        thread_id=answered.thread_id if answered and answered.user_id == said.user_id else None,
+        in_reply_to=answered.internet_message_id if answered else None,
+        ai_action_type=said.ai_action_type,
+    )
+    await settling.settle_flag(tx, said.user_id, said.flag, subject=said.subject, message_id=None)
+    if answered is not None:
+        await _settle_answered(tx, communication_id, answered, at=tx.now)
+    await record_note(
+        tx,
+        Caller(user_id=said.user_id, role="rep"),
+        answered.id if answered else communication_id,
+        content=f"Written to {said.to}, by {said.channel}: {said.subject}"[:5000],
+        action_type="sent_reply" if answered else "sent_email",
+        attention_flag_id=said.flag.id,
+    )
+    await tx.enqueue("communications.analyze_pending", key="outbound")
+    await knowledge.promise_collecting(tx)
+    return communication_id
+
+
+_BY_HAND = """
+    WITH person AS (
+        SELECT t.id, t.name FROM contacts t
+         WHERE t.company_id = %(company_id)s AND t.email = %(email)s::text AND t.deleted_at IS NULL
+         ORDER BY t.created_at, t.id LIMIT 1
+    ), told AS (
+        INSERT INTO communications (user_id, company_id, company_product_id, contact_id, channel, direction, occurred_at, subject,
+                                    content_preview, full_content, our_participants, their_participants, sender_email, sender_name,
+                                    sender_domain, source_table, provider, external_id, thread_id, in_reply_to_id,
+                                    awaiting_their_response, is_ai_generated, ai_action_type, ai_approved_by, match_status, match_method,
+                                    created_at)
+        SELECT u.id, %(company_id)s, %(company_product_id)s, person.id, %(channel)s, 'outbound', %(now)s, %(subject)s, %(preview)s,
+               %(body)s, jsonb_build_array(jsonb_build_object('name', u.name, 'email', u.email, 'role', 'from', 'user_id', u.id)),
+               jsonb_build_array(jsonb_build_object('name', coalesce(person.name, %(name)s), 'email', %(email)s::text, 'role', 'to',
+                                                    'contact_id', person.id)),
+               %(email)s, coalesce(person.name, %(name)s), split_part(%(email)s, '@', 2), 'manual', 'manual', fresh.id::text,
+               coalesce(%(thread_id)s, 'manual:' || fresh.id), %(in_reply_to)s, true,
+               EXISTS (SELECT FROM email_drafts d WHERE d.origin = 'flag' AND d.origin_id = %(flag_id)s AND d.user_id = u.id
+                          AND d.status IN ('pending_review', 'edited', 'approved')),
+               %(ai_action_type)s, u.id, 'manual', 'flag', %(now)s
+          FROM users u CROSS JOIN (SELECT gen_random_uuid() AS id) fresh LEFT JOIN person ON true
+         WHERE u.id = %(user_id)s
+        RETURNING id, contact_id, user_id, sender_email, sender_domain, sender_name
+    ), beside AS (
+        INSERT INTO communication_participants (communication_id, side, role, email, domain, name, contact_id)
+        SELECT id, 'their', 'to', sender_email, sender_domain, sender_name, contact_id FROM told WHERE sender_email IS NOT NULL
+    ), contacted AS (
+        UPDATE contacts t SET last_contacted_at = greatest(t.last_contacted_at, %(now)s) FROM told WHERE t.id = told.contact_id
+    )
+    SELECT id FROM told
+"""
 
 
 async def _get_answered(tx: Tx, communication_id: UUID) -> _Answered | None:
@@ -234,18 +324,19 @@ async def _describe(tx: Tx, communication_id: UUID, sent: Correspondence, answer
                company_product_id = coalesce(m.company_product_id, %(company_product_id)s),
                match_status = CASE WHEN m.match_status = 'unmatched' AND %(company_id)s::uuid IS NOT NULL THEN 'auto'
                                    ELSE m.match_status END,
-               match_method = CASE WHEN m.match_method IS NULL AND %(company_id)s::uuid IS NOT NULL THEN 'thread'
+               match_method = CASE WHEN m.match_method IS NULL AND %(company_id)s::uuid IS NOT NULL THEN %(method)s
                                    ELSE m.match_method END
          WHERE m.id = %(communication_id)s
         """,
         communication_id=communication_id,
+        method="flag" if sent.flag else "thread",
         by_model=by_model,
         ai_action_type=(sent.ai_action_type or "reply") if by_model else None,
         user_id=sent.user_id,
-        company_id=answered.company_id if answered else None,
+        company_id=sent.flag.company_id if sent.flag else answered.company_id if answered else None,
         contact_id=answered.contact_id if answered else None,
         deal_id=answered.deal_id if answered else None,
-        company_product_id=answered.company_product_id if answered else None,
+        company_product_id=(sent.flag and sent.flag.company_product_id) or (answered and answered.company_product_id),
     )
 
 
@@ -296,6 +387,7 @@ async def _note(tx: Tx, sent: Correspondence, communication_id: UUID, *, is_repl
         communication_id,
         content=f"Sent to {', '.join(sent.to)}: {sent.subject}"[:5000],
         action_type="sent_reply" if is_reply else "sent_email",
+        attention_flag_id=sent.flag.id if sent.flag else None,
     )
 
 

@@ -22,6 +22,7 @@ PRICE_WORDS = ("price", "pricing", "cost", "quote", "proposal", "discount", "bud
 OBJECTION_WORDS = (
     "concern", "worried", "issue", "not sure", "competitor", "alternative", "too expensive", "not ready", "hold off",
 )  # fmt: skip
+STALL_DAYS = {"discovery": 4, "demo": 5, "proposal": 3, "negotiat": 2}
 
 
 class Workspace(Row):
@@ -29,7 +30,8 @@ class Workspace(Row):
     What a workspace says of itself.
 
     Lists of allowed values (`industries`, `segments` ...) are closed: a value outside is refused, an empty list allows
-    everything. Domains and addresses are lower-case.
+    everything. Domains and addresses are lower-case. A sale is stalled after `stall_days` in a stage whose name holds the
+    word, the first that fits.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +55,9 @@ class Workspace(Row):
     price_words: tuple[str, ...] = PRICE_WORDS
     objection_words: tuple[str, ...] = OBJECTION_WORDS
     competitors: tuple[str, ...] = ()
+    stall_days: dict[str, int] = STALL_DAYS
+    stall_days_otherwise: int = Field(default=5, ge=1)
+    proposal_stages: tuple[str, ...] = ("proposal", "negotiat")
     default_segment: str = "smb"
     default_industry: str = "other"
     default_sales_team: str | None = None

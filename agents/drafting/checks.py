@@ -13,6 +13,7 @@ ADDRESS = re.compile(r"[\w.+-]+@[\w-]+\.[\w.-]+")
 AMOUNT = re.compile(
     r"(?:[$€£]\s?\d[\d.,]*\d|[$€£]\s?\d|\b\d[\d.,]*\s?(?:%|(?:USD|EUR|GBP|dollars|euros?)\b))", re.IGNORECASE
 )
+NAMED = {LINK: "A link", ADDRESS: "An address", AMOUNT: "An amount"}
 SUSPICIOUS = 40
 WITH_GAPS = 60
 
@@ -34,24 +35,33 @@ def doubts(output: ReplyOutput, inputs: ReplyInputs, context: ReplyContext) -> l
             *inputs.open_promises,
         ]
     )
-    found = [
-        f"{what} that is not in the thread: {said}"
-        for what, pattern in (("A link", LINK), ("An address", ADDRESS), ("An amount", AMOUNT))
-        for said in dict.fromkeys(pattern.findall(output.body))
-        if said.rstrip(".,;") not in known
-    ]
+    found = strange(output.body, known, LINK, ADDRESS, AMOUNT)
     if guards.suspicious(context.last_inbound):
         found.append("The message that is answered gives instructions to a machine.")
     return found
 
 
+def strange(text: str, known: str, *patterns: re.Pattern[str]) -> list[str]:
+    """Return the links, addresses and amounts of a text that what is known does not have, as lines for a person."""
+    return [
+        f"{NAMED[pattern]} that is not in the thread: {said}"
+        for pattern in patterns
+        for said in dict.fromkeys(pattern.findall(text))
+        if said.rstrip(".,;") not in known
+    ]
+
+
 def quality(output: ReplyOutput, inputs: ReplyInputs, context: ReplyContext) -> QualityChecks:
     """Return whether the draft greets the person by name and speaks of what was said."""
-    words = {word.lower() for word in re.findall(r"[^\W\d_]{5,}", context.last_inbound)}
-    shared = words & {word.lower() for word in re.findall(r"[^\W\d_]{5,}", output.body)}
-    name = inputs.contact_first_name
+    return quality_of(output.body, inputs.contact_first_name, context.last_inbound)
+
+
+def quality_of(body: str, name: str, said: str) -> QualityChecks:
+    """Return whether a mail has the name in it and at least two of the longer words that were said."""
+    words = {word.lower() for word in re.findall(r"[^\W\d_]{5,}", said)}
+    shared = words & {word.lower() for word in re.findall(r"[^\W\d_]{5,}", body)}
     return QualityChecks(
-        used_contact_name=bool(name) and re.search(rf"\b{re.escape(name)}\b", output.body) is not None,
+        used_contact_name=bool(name) and re.search(rf"\b{re.escape(name)}\b", body) is not None,
         referenced_prior_interaction=len(shared) >= 2,
     )
 

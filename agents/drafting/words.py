@@ -1,6 +1,6 @@
 """A reply's context as words: how the deal stands, how long they have waited, and when we have time."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -91,14 +91,14 @@ def inputs(context: ReplyContext, asked: DraftIn, now: datetime, history: Sequen
         product_name=", ".join(context.product_names[:6]),
         stage_name=context.stage or "no deal",
         stage_context=STAGE_CONTEXT.get(context.stage or "", "There is no deal with them now."),
-        temporal_context=next((words for limit, words in WAITED if days <= limit), WAITED_LONG),
+        temporal_context=waited(days),
         reason="They wait for our answer.",
         recommended_action="Answer what they asked; where the material has no answer, leave a placeholder.",
         email_date=context.occurred_at.astimezone(zone).date().isoformat(),
         current_date=now.astimezone(zone).date().isoformat(),
         available_times=[spoken(slot) for slot in free_slots(context.busy, now, zone)],
         open_promises=context.open_promises[:5],
-        style=_style(context),
+        style=style_of(context.style, context.avoided),
         tone=asked.tone or "as they write to us",
         instructions=asked.instructions or "",
         subject=context.subject,
@@ -107,6 +107,11 @@ def inputs(context: ReplyContext, asked: DraftIn, now: datetime, history: Sequen
         last_outbound_summary=context.last_outbound or "",
         history=list(history),
     )
+
+
+def waited(days: int) -> str:
+    """Return what to say when somebody has waited for so many days."""
+    return next((words for limit, words in WAITED if days <= limit), WAITED_LONG)
 
 
 def free_slots(busy: Sequence[Sequence[datetime]], now: datetime, zone: ZoneInfo) -> list[datetime]:
@@ -141,7 +146,7 @@ def spoken(slot: datetime) -> str:
     return f"{slot:%A}, {slot.day} {slot:%B}, {slot:%H:%M} ({slot.tzname()})"
 
 
-def _style(context: ReplyContext) -> str:
-    said = [f"{name}: {value}" for name, value in context.style.items() if value]
-    avoided = [f"avoid: {item}" for item in context.avoided[:5]]
-    return "; ".join([*said, *avoided])
+def style_of(style: Mapping[str, object], avoided: Sequence[object]) -> str:
+    """Return as one line how somebody likes to be written to, and what to avoid."""
+    said = [f"{name}: {value}" for name, value in style.items() if value]
+    return "; ".join([*said, *(f"avoid: {item}" for item in avoided[:5])])
