@@ -178,7 +178,7 @@ def _order(filter: CaseFilter) -> LiteralString:
         # The index is read forwards or backwards.
         tie: LiteralString = "ASC" if filter.order == "desc" else "DESC"
         return f"m.opened_at {direction}, m.support_case_id {tie}"
-    return f"{SORTED[filter.sort]} {direction} NULLS LAST, m.support_case_id"
+    return f"{SORTED[filter.sort]} {direction} NULLS LAST, m.opened_at DESC, m.support_case_id"
 
 
 def _params(filter: CaseFilter) -> dict[str, Any]:
