@@ -148,6 +148,8 @@ def variables(template: str) -> frozenset[str]:
         raise PromptBroken(str(failure)) from failure
     if "{#" in template:
         raise PromptBroken("a template has no comments")
+    if "{%" in template:
+        raise PromptBroken("a template is words and {{ name }}, nothing else")
     names: set[str] = set()
     for node in tree.body:
         if not isinstance(node, nodes.Output):

@@ -57,6 +57,12 @@ class Outcome:
         return asdict(self)
 
 
+CALL = """
+    c.id, c.capability, c.prompt_key, c.prompt_version, c.prompt_source, c.engine, c.provider, c.model, c.used_fallback, c.status,
+    c.attempt, c.input_tokens, c.output_tokens, c.cached_tokens, c.cost_usd, c.latency_ms, c.error, c.created_at
+"""
+
+
 class CallRow(Row):
     """One try, as the run's page shows it."""
 
@@ -103,10 +109,6 @@ async def list_calls(tx: Tx, run_id: UUID) -> list[CallRow]:
     """Return the tries of one run, in their order."""
     return await tx.many(
         CallRow,
-        """
-        SELECT id, capability, prompt_key, prompt_version, prompt_source, engine, provider, model, used_fallback, status,
-               attempt, input_tokens, output_tokens, cached_tokens, cost_usd, latency_ms, error, created_at
-          FROM ai_calls WHERE run_id = %(run_id)s ORDER BY created_at, id LIMIT 500
-        """,
+        f"SELECT {CALL} FROM ai_calls c WHERE c.run_id = %(run_id)s ORDER BY c.created_at, c.id LIMIT 500",
         run_id=run_id,
     )

@@ -69,6 +69,7 @@ class NewDraft(Row):
     engine: str
     prompt_key: str
     prompt_version: int
+    ai_call_id: UUID | None
     run_id: UUID
     trigger: str
 
@@ -90,6 +91,7 @@ class DraftRow(Row):
     engine: str | None
     prompt_key: str | None
     prompt_version: int | None
+    ai_call_id: UUID | None
     run_id: UUID | None
     status: Literal["pending_review", "edited", "approved", "sent", "discarded", "expired"]
     created_at: datetime
@@ -97,7 +99,7 @@ class DraftRow(Row):
 
 DRAFT = """
     f.id, f.user_id, f.communication_id, f.to_emails, f.cc_emails, f.subject, f.body_text, f.body_html, f.confidence,
-    f.needs_human_review, f.placeholders, f.engine, f.prompt_key, f.prompt_version, f.run_id, f.status, f.created_at
+    f.needs_human_review, f.placeholders, f.engine, f.prompt_key, f.prompt_version, f.ai_call_id, f.run_id, f.status, f.created_at
 """
 
 
@@ -178,10 +180,10 @@ async def save_draft(tx: Tx, caller: Caller, context: ReplyContext, draft: NewDr
         f"""
         INSERT INTO email_drafts AS f (user_id, origin, origin_id, conversation_id, communication_id, to_emails, subject, body_html,
                                        body_text, confidence, generation_trigger, generation_context, needs_human_review, placeholders,
-                                       engine, prompt_key, prompt_version, run_id, created_at, updated_at)
+                                       engine, prompt_key, prompt_version, ai_call_id, run_id, created_at, updated_at)
         VALUES (%(user_id)s, 'communication', %(communication_id)s, %(conversation_id)s, %(communication_id)s, %(to_emails)s, %(subject)s,
                 %(body_html)s, %(body_text)s, %(confidence)s, %(trigger)s, %(context)s, %(needs_human_review)s, %(placeholders)s,
-                %(engine)s, %(prompt_key)s, %(prompt_version)s, %(run_id)s, %(now)s, %(now)s)
+                %(engine)s, %(prompt_key)s, %(prompt_version)s, %(ai_call_id)s, %(run_id)s, %(now)s, %(now)s)
         RETURNING {DRAFT}
         """,
         **draft.model_dump(exclude={"context", "needs_human_review", "placeholders"}),

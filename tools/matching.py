@@ -275,7 +275,20 @@ async def _companies(
 # Keeping ----------------------------------------------------------------------------------------------------------
 
 
-async def link_communication(tx: Tx, communication_id: UUID, link: LinkIn, *, run_id: UUID | None = None) -> bool:
+class Origin(Row):
+    """Whose opinion it is: the engine, and the prompt, call and run that it came from."""
+
+    engine: str | None = None
+    prompt_key: str | None = None
+    prompt_version: int | None = None
+    ai_call_id: UUID | None = None
+    run_id: UUID | None = None
+
+
+NOBODY = Origin()
+
+
+async def link_communication(tx: Tx, communication_id: UUID, link: LinkIn, origin: Origin = NOBODY) -> bool:
     """
     Link a communication, its conversation and its participant; tell whether it was still unlinked.
 
@@ -316,7 +329,7 @@ async def link_communication(tx: Tx, communication_id: UUID, link: LinkIn, *, ru
         """,
         communication_id=communication_id,
     )
-    await _log_link(tx, communication_id, link, run_id)
+    await _log_link(tx, communication_id, link, origin)
     return True
 
 
@@ -344,24 +357,24 @@ async def _link_conversation(tx: Tx, communication_id: UUID, link: LinkIn) -> No
     )
 
 
-async def _log_link(tx: Tx, communication_id: UUID, link: LinkIn, run_id: UUID | None) -> None:
+async def _log_link(tx: Tx, communication_id: UUID, link: LinkIn, origin: Origin) -> None:
     await tx.run(
         """
-        INSERT INTO ai_action_log (source, action_type, status, user_id, company_id, contact_id, deal_id, communication_id, run_id, outputs,
-            idempotency_key, completed_at, created_at)
-        SELECT 'communications', 'ENTITY_LINKED', 'success', m.user_id, m.company_id, m.contact_id, m.deal_id, m.id, %(run_id)s, %(outputs)s,
-               %(key)s, %(now)s, %(now)s
+        INSERT INTO ai_action_log (source, action_type, status, user_id, company_id, contact_id, deal_id, communication_id, run_id,
+            ai_call_id, prompt_key, prompt_version, outputs, idempotency_key, completed_at, created_at)
+        SELECT 'communications', 'ENTITY_LINKED', 'success', m.user_id, m.company_id, m.contact_id, m.deal_id, m.id, %(run_id)s,
+               %(ai_call_id)s, %(prompt_key)s, %(prompt_version)s, %(outputs)s, %(key)s, %(now)s, %(now)s
           FROM communications m WHERE m.id = %(communication_id)s
         ON CONFLICT (idempotency_key) DO NOTHING
         """,
         communication_id=communication_id,
-        run_id=run_id,
+        **origin.model_dump(exclude={"engine"}),
         outputs=Json({"method": link.method, "confidence": link.confidence}),
         key=f"link:{communication_id}:{link.company_id}",
     )
 
 
-async def open_review(tx: Tx, communication_id: UUID, review: ReviewIn) -> UUID:
+async def open_review(tx: Tx, communication_id: UUID, review: ReviewIn, origin: Origin = NOBODY) -> UUID:
     """Ask a person where a communication belongs, in place of what was asked before; an unlinked one waits for the answer."""
     await tx.run(
         """
@@ -377,13 +390,16 @@ async def open_review(tx: Tx, communication_id: UUID, review: ReviewIn) -> UUID:
         UUID,
         """
         INSERT INTO entity_match_reviews (subject_type, subject_id, proposed_company_id, proposed_contact_id, proposed_deal_id,
-            company_confidence, contact_confidence, deal_confidence, candidates, reasoning, create_company, create_contact, created_at)
+            company_confidence, contact_confidence, deal_confidence, candidates, reasoning, create_company, create_contact, engine,
+            prompt_key, prompt_version, ai_call_id, run_id, created_at)
         VALUES ('communication', %(communication_id)s, %(company_id)s, %(contact_id)s, %(deal_id)s, %(company_confidence)s,
-                %(contact_confidence)s, %(deal_confidence)s, %(candidates)s, %(reasoning)s, %(create_company)s, %(create_contact)s, %(now)s)
+                %(contact_confidence)s, %(deal_confidence)s, %(candidates)s, %(reasoning)s, %(create_company)s, %(create_contact)s, %(engine)s,
+                %(prompt_key)s, %(prompt_version)s, %(ai_call_id)s, %(run_id)s, %(now)s)
         RETURNING id
         """,
         communication_id=communication_id,
         **values,
+        **origin.model_dump(),
     )
     await tx.run(
         """
@@ -406,7 +422,7 @@ class DecisionRow(Row):
     created_at: datetime
 
 
-async def record_triage(tx: Tx, communication_id: UUID, triage: TriageIn) -> DecisionRow:
+async def record_triage(tx: Tx, communication_id: UUID, triage: TriageIn, origin: Origin = NOBODY) -> DecisionRow:
     """Keep what an agent makes of an unknown sender's message; it replaces what an agent said before, never a person."""
     await tx.run(
         "DELETE FROM triage_decisions WHERE communication_id = %(communication_id)s AND decided_by_kind = 'ai'",
@@ -415,10 +431,13 @@ async def record_triage(tx: Tx, communication_id: UUID, triage: TriageIn) -> Dec
     return await tx.one(
         DecisionRow,
         """
-        INSERT INTO triage_decisions (communication_id, decision, product_slug, confidence, reason, decided_by_kind, created_at)
-        VALUES (%(communication_id)s, %(decision)s, %(product_slug)s, %(confidence)s, %(reason)s, 'ai', %(now)s)
+        INSERT INTO triage_decisions (communication_id, decision, product_slug, confidence, reason, decided_by_kind, engine, prompt_key,
+                                      prompt_version, ai_call_id, run_id, created_at)
+        VALUES (%(communication_id)s, %(decision)s, %(product_slug)s, %(confidence)s, %(reason)s, 'ai', %(engine)s, %(prompt_key)s,
+                %(prompt_version)s, %(ai_call_id)s, %(run_id)s, %(now)s)
         RETURNING decision, product_slug, confidence, reason, created_at
         """,
         communication_id=communication_id,
         **triage.model_dump(),
+        **origin.model_dump(),
     )

@@ -27,7 +27,7 @@ TYPE_OF: dict[EntityType, SummaryType] = {
 FRESH_FOR = timedelta(hours=24)
 SUMMARY = """
     s.id, s.deal_id, s.company_id, s.contact_id, s.summary_type, s.summary, s.summary_text, s.key_points, s.risks, s.opportunities,
-    s.sources, s.generated_at, s.context_hash, s.stale, s.engine, s.model_used, s.prompt_key, s.prompt_version, s.run_id, s.tokens_used,
+    s.sources, s.generated_at, s.context_hash, s.stale, s.engine, s.model_used, s.prompt_key, s.prompt_version, s.ai_call_id, s.run_id, s.tokens_used,
     s.confidence
 """
 # One subject column per type; the audience is the caller's scope.
@@ -62,6 +62,7 @@ class SummaryRow(Row):
     model_used: str | None
     prompt_key: str | None
     prompt_version: int | None
+    ai_call_id: UUID | None
     run_id: UUID | None
     tokens_used: int
     confidence: float | None
@@ -126,6 +127,7 @@ class NewSummary(Row):
     model_used: str | None
     prompt_key: str | None
     prompt_version: int | None
+    ai_call_id: UUID | None
     run_id: UUID | None
     tokens_used: int
     confidence: float
@@ -216,17 +218,17 @@ async def save_summary(tx: Tx, caller: Caller, type: EntityType, subject_id: UUI
         f"""
         INSERT INTO ai_summaries AS s (deal_id, company_id, contact_id, audience_id, summary_type, summary, summary_text, key_points, risks,
                                        opportunities, sources, generated_at, context_hash, engine, model_used, prompt_key, prompt_version,
-                                       run_id, tokens_used, confidence, updated_at)
+                                       ai_call_id, run_id, tokens_used, confidence, updated_at)
         VALUES (CASE WHEN %(type)s = 'deal' THEN %(subject_id)s::uuid END, CASE WHEN %(type)s = 'company' THEN %(subject_id)s::uuid END,
                 CASE WHEN %(type)s = 'contact' THEN %(subject_id)s::uuid END, %(audience)s, %(summary_type)s, %(summary)s, %(summary_text)s,
                 %(key_points)s, %(risks)s, %(opportunities)s, %(sources)s, %(now)s, %(context_hash)s, %(engine)s, %(model_used)s,
-                %(prompt_key)s, %(prompt_version)s, %(run_id)s, %(tokens_used)s, %(confidence)s, %(now)s)
+                %(prompt_key)s, %(prompt_version)s, %(ai_call_id)s, %(run_id)s, %(tokens_used)s, %(confidence)s, %(now)s)
         ON CONFLICT (deal_id, company_id, contact_id, summary_type, audience_id)
         DO UPDATE SET summary = excluded.summary, summary_text = excluded.summary_text, key_points = excluded.key_points,
                       risks = excluded.risks, opportunities = excluded.opportunities, sources = excluded.sources,
                       generated_at = excluded.generated_at, context_hash = excluded.context_hash, stale = false, engine = excluded.engine,
                       model_used = excluded.model_used, prompt_key = excluded.prompt_key, prompt_version = excluded.prompt_version,
-                      run_id = excluded.run_id, tokens_used = excluded.tokens_used, confidence = excluded.confidence,
+                      ai_call_id = excluded.ai_call_id, run_id = excluded.run_id, tokens_used = excluded.tokens_used, confidence = excluded.confidence,
                       updated_at = excluded.updated_at
         RETURNING {SUMMARY}
         """,

@@ -90,6 +90,7 @@ async def keep(state: DraftState, runtime: Runtime[Context]) -> dict[str, Any]:
                 engine=state["origin"]["engine"],
                 prompt_key=state["origin"]["prompt_key"],
                 prompt_version=state["origin"]["prompt_version"],
+                ai_call_id=state["origin"]["call_id"],
                 run_id=run.run_id,
                 trigger="requested",
             ),

@@ -13,7 +13,7 @@ from agents.matching.state import MatchingState
 from agents.matching.verdicts import Scene
 from memory.db import Tx
 from tools import matching, workspace
-from tools.matching import Candidates, Clues, LinkIn, MatchSubject, Offered, ReviewIn, TriageIn
+from tools.matching import Candidates, Clues, LinkIn, MatchSubject, Offered, Origin, ReviewIn, TriageIn
 
 
 async def load(state: MatchingState, runtime: Runtime[Context]) -> dict[str, Any]:
@@ -58,7 +58,13 @@ async def ask(state: MatchingState, runtime: Runtime[Context]) -> dict[str, Any]
     answer = await runtime.context.ask(MATCHING, Envelope.model_validate(state["envelope"]), about=about)
     return {
         "placing": answer.value.model_dump(mode="json"),
-        "answered": {"engine": answer.engine, "degraded": answer.degraded},
+        "answered": {
+            "engine": answer.engine,
+            "degraded": answer.degraded,
+            "prompt_key": answer.prompt_key,
+            "prompt_version": answer.prompt_version,
+            "ai_call_id": str(answer.call_id) if answer.call_id else None,
+        },
     }
 
 
@@ -85,12 +91,17 @@ async def link(state: MatchingState, runtime: Runtime[Context]) -> dict[str, Any
     """Keep the link, the question to a person and the triage decision, once."""
     communication_id = UUID(str(state["communication_id"]))
     verdict = state["verdict"]
+    answered = dict(state["answered"])
+    degraded = answered.pop("degraded")
+    origin = Origin.model_validate(answered | {"run_id": runtime.context.run_id})
 
     async def write(tx: Tx) -> dict[str, Any]:
-        return {"outcome": await _keep(tx, communication_id, verdict, runtime.context.run_id)}
+        return {"outcome": await _keep(tx, communication_id, verdict, origin)}
 
     kept = await runtime.context.once("link", write)
-    output = MatchedOut(communication_id=communication_id, outcome=kept["outcome"], **state["answered"])
+    output = MatchedOut(
+        communication_id=communication_id, outcome=kept["outcome"], engine=origin.engine, degraded=degraded
+    )
     if "triage" in verdict:
         output.triage = verdict["triage"]["decision"]
     if kept["outcome"] in ("linked", "verify"):
@@ -101,13 +112,13 @@ async def link(state: MatchingState, runtime: Runtime[Context]) -> dict[str, Any
     return {"output": output.model_dump(mode="json")}
 
 
-async def _keep(tx: Tx, communication_id: UUID, verdict: dict[str, Any], run_id: UUID) -> str:
+async def _keep(tx: Tx, communication_id: UUID, verdict: dict[str, Any], origin: Origin) -> str:
     if "link" in verdict and not await matching.link_communication(
-        tx, communication_id, LinkIn.model_validate(verdict["link"]), run_id=run_id
+        tx, communication_id, LinkIn.model_validate(verdict["link"]), origin
     ):
         return "unchanged"
     if "review" in verdict:
-        await matching.open_review(tx, communication_id, ReviewIn.model_validate(verdict["review"]))
+        await matching.open_review(tx, communication_id, ReviewIn.model_validate(verdict["review"]), origin)
     if "triage" in verdict:
-        await matching.record_triage(tx, communication_id, TriageIn.model_validate(verdict["triage"]))
+        await matching.record_triage(tx, communication_id, TriageIn.model_validate(verdict["triage"]), origin)
     return str(verdict["outcome"])

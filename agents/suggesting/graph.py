@@ -31,7 +31,13 @@ async def suggest(state: SuggestState, runtime: Runtime[Context]) -> dict[str, A
     run.read_source("task", context.task.id, context.task.title)
     about = About(company_id=context.task.company_id, deal_id=context.task.deal_id)
     answer = await run.ask(TASK_MAIL, words.inputs(context), about=about)
-    return {"output": SuggestDone(suggestion=answer.value, engine=answer.engine).model_dump(mode="json")}
+    done = SuggestDone(
+        suggestion=answer.value,
+        engine=answer.engine,
+        prompt_key=answer.prompt_key,
+        prompt_version=answer.prompt_version,
+    )
+    return {"output": done.model_dump(mode="json")}
 
 
 def build_graph() -> Any:

@@ -37,10 +37,12 @@ class Suggestion(BaseModel):
 
 
 class SuggestDone(BaseModel):
-    """The suggestion, and which engine gave it."""
+    """The suggestion, which engine gave it, and by which prompt."""
 
     suggestion: Suggestion
     engine: str
+    prompt_key: str
+    prompt_version: int
 
 
 TASK_MAIL = Purpose(

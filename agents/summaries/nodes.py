@@ -80,6 +80,7 @@ async def keep(state: SummaryState, runtime: Runtime[Context]) -> dict[str, Any]
             model_used=origin["model"],
             prompt_key=origin["prompt_key"],
             prompt_version=origin["prompt_version"],
+            ai_call_id=origin["call_id"],
             run_id=run.run_id,
             tokens_used=origin["tokens"],
             confidence=kept.confidence,

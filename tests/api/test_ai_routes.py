@@ -159,10 +159,11 @@ class TestPrompts:
         body = {"prompt_template": WORDS + " now", "change_reason": "Sooner", "lock_version": prompt["lock_version"]}
         edited = (await admin.put(address, json=body)).json()["prompt"]
         assert (edited["version"], edited["default_prompt_template"], edited["max_tokens"]) == (2, WORDS, 4096)
+        assert edited["active_version"] is None
         assert (await admin.put(address, json=body)).status_code == 409
         history = (await admin.get(f"{address}/history")).json()["history"]
         assert [(row["version"], row["change_reason"], row["is_active"]) for row in history] == [
-            (2, "Sooner", True),
+            (2, "Sooner", False),
             (1, "Created", False),
         ]
         assert (await admin.delete(address)).status_code == 200

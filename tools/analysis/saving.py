@@ -108,7 +108,7 @@ async def save_analysis(tx: Tx, communication_id: UUID, claimed_at: datetime, re
     version, analysis_id = await _insert_version(tx, communication_id, reading)
     kept = await promises.upsert_promises(tx, communication_id, analysis_id, reading.promises)
     fulfilled = await promises.complete_promises(tx, reading.fulfilled_promise_ids, communication_id)
-    items = await _keep_items(tx, communication_id, place, reading.items)
+    items = await _keep_items(tx, communication_id, analysis_id, place, reading.items)
     await _conclude(tx, communication_id, analysis_id, place, reading)
     await _show_in_thread(tx, place, reading)
     await _outdate_summaries(tx, place)
@@ -171,7 +171,9 @@ async def _insert_version(tx: Tx, communication_id: UUID, reading: NewAnalysis) 
     return made.version, made.id
 
 
-async def _keep_items(tx: Tx, communication_id: UUID, place: _Place, items: Sequence[NewItem]) -> int:
+async def _keep_items(
+    tx: Tx, communication_id: UUID, analysis_id: UUID, place: _Place, items: Sequence[NewItem]
+) -> int:
     """Keep what was learned about a known company; what a person has retracted does not come back."""
     if not items or (place.company_id is None and place.contact_id is None):
         return 0
@@ -179,20 +181,22 @@ async def _keep_items(tx: Tx, communication_id: UUID, place: _Place, items: Sequ
     return await tx.run(
         """
         INSERT INTO relationship_items AS i (company_id, contact_id, deal_id, kind, fact_type, text, detail, quote, confidence, source_type,
-            source_id, occurred_at, text_hash)
+            source_id, source_analysis_id, occurred_at, text_hash)
         SELECT %(company_id)s, %(contact_id)s, %(deal_id)s, n.kind, n.fact_type, n.text, n.detail, n.quote, n.confidence, 'email',
-               %(communication_id)s, %(occurred_at)s, n.text_hash
+               %(communication_id)s, %(analysis_id)s, %(occurred_at)s, n.text_hash
           FROM jsonb_to_recordset(%(items)s) AS n (kind text, fact_type text, text text, detail jsonb, quote text, confidence numeric, text_hash text)
          WHERE NOT EXISTS (SELECT FROM relationship_items r
                             WHERE r.company_id IS NOT DISTINCT FROM %(company_id)s::uuid AND r.contact_id IS NOT DISTINCT FROM %(contact_id)s::uuid
                               AND r.kind = n.kind AND r.text_hash = n.text_hash AND r.status = 'retracted')
         ON CONFLICT (company_id, contact_id, kind, text_hash) WHERE status = 'active' DO UPDATE
-           SET confidence = greatest(i.confidence, excluded.confidence), detail = excluded.detail, updated_at = %(now)s
+           SET confidence = greatest(i.confidence, excluded.confidence), detail = excluded.detail,
+               source_analysis_id = excluded.source_analysis_id, updated_at = %(now)s
         """,
         company_id=place.company_id,
         contact_id=place.contact_id,
         deal_id=place.deal_id,
         communication_id=communication_id,
+        analysis_id=analysis_id,
         occurred_at=place.occurred_at,
         items=Json([item.model_dump(mode="json") | {"text_hash": text_hash} for (_, text_hash), item in rows.items()]),
     )
