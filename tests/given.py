@@ -134,6 +134,7 @@ class Given:
         company_id = held.company_id if held else (company or await self.company()).id
         values |= {"title": title or f"Case {next(self._numbers)}", "company_product_id": _id(held)}
         opened = await handling.open_case(self.tx, SYSTEM, CreateCaseIn(company_id=company_id, **values))
+        await self.tx.finish()
         return SimpleNamespace(id=opened.caseId, company_id=company_id, version=opened.version)
 
     async def communication(

@@ -52,7 +52,9 @@ class OneTransaction(Database):
             raise TwoConnections("this request holds a transaction and asks for another")
         async with self._lock, self.tx.connection.transaction():
             self._holder = asyncio.current_task()
-            yield Tx(self.tx.connection, now or clock())
+            tx = Tx(self.tx.connection, now or clock())
+            yield tx
+            await tx.finish()
 
     @asynccontextmanager
     async def reading(self, now: datetime | None = None) -> AsyncIterator[Tx]:
