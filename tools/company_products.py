@@ -35,6 +35,10 @@ class ProductUnknown(Invalid):
     """Product {product_id} does not exist."""
 
 
+class PairForeign(Invalid):
+    """Company product {company_product_id} is not of this company and product."""
+
+
 class CompanyProductRow(Row):
     """Which product of which company; `created` only on the row that has just been made."""
 
@@ -57,6 +61,17 @@ async def get_company_product(tx: Tx, caller: Caller, company_product_id: UUID) 
         missing=CompanyProductNotFound(company_product_id=company_product_id),
         company_product_id=company_product_id,
     )
+
+
+async def check_pair(tx: Tx, caller: Caller, company_product_id: UUID, company_id: UUID, product_id: UUID) -> None:
+    """
+    Refuse a row that is not of this company and this product.
+
+    Raises `CompanyProductNotFound`, `PairForeign`.
+    """
+    row = await get_company_product(tx, caller, company_product_id)
+    if (row.company_id, row.product_id) != (company_id, product_id):
+        raise PairForeign(company_product_id=company_product_id)
 
 
 async def get_or_create(tx: Tx, caller: Caller, company_id: UUID, product_id: UUID) -> CompanyProductRow:

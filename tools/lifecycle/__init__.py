@@ -30,6 +30,7 @@ from tools.lifecycle.asks import (
     CompleteSaleStartOnboardingIn,
     CreateSuggestionIn,
     DismissSuggestionIn,
+    MoveStageIn,
     RecordActivityIn,
     RestartSaleIn,
     SetMrrIn,
@@ -63,7 +64,7 @@ from tools.lifecycle.suggestions import SuggestionFilter, SuggestionRow, Suggest
 __all__ = [
     "ACTION", "AGGREGATE", "STREAM", "AcceptSuggestionIn", "AddNoteIn", "AdoptIn", "AdvanceStageIn", "AgentsSuggest", "Ask",
     "BackdatedSaleIn", "CloseSaleIn", "CompleteOnboardingStartEngagementIn", "CompleteProcessIn",
-    "CompleteSaleStartOnboardingIn", "CreateSuggestionIn", "DismissSuggestionIn", "EventOut", "NoOpenProcess", "NotYours",
+    "CompleteSaleStartOnboardingIn", "CreateSuggestionIn", "DismissSuggestionIn", "EventOut", "MoveStageIn", "NoOpenProcess", "NotYours",
     "OwnerUnknown", "PhaseForbids", "PhaseOutOfOrder", "ProcessOpen", "ProcessUnusable", "RecordActivityIn", "RestartSaleIn",
     "SetMrrIn", "SetNextStepDueIn", "SetOwnerIn", "SetPhaseIn", "SetSeatsIn", "SetTierIn", "StageArchived", "StageForeign",
     "StageSame", "StageTerminal", "StartSaleIn", "State", "SuggestedAction", "SuggestionFilter", "SuggestionRow",

@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from uuid import UUID, uuid4
 
-from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter
+from pydantic import AfterValidator, AwareDatetime, Field, TypeAdapter, model_validator
 
 from memory.rows import In
 from tools.lifecycle.health import Health
@@ -159,6 +159,29 @@ class DismissSuggestionIn(In):
     suggestionId: UUID
     dismissReason: Literal["not_relevant", "already_done", "incorrect", "deferred", "other"] | None = None
     feedback: str | None = Field(default=None, max_length=2000)
+
+
+class MoveStageIn(In):
+    """Where a sale goes: to another stage, or to its end. `actor_id` is read and ignored: whoever is signed in acts."""
+
+    stage_id: UUID | None = None
+    outcome: Literal["won", "declined"] | None = None
+    reason: Reason | None = None
+    expectedVersion: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    actor_id: str | None = Field(default=None, max_length=200)
+
+    @model_validator(mode="after")
+    def _goes_one_way(self) -> Self:
+        if (self.stage_id is None) == (self.outcome is None):
+            raise ValueError("either stage_id or outcome is needed")
+        return self
+
+    @property
+    def ask(self) -> "AdvanceStageIn | CloseSaleIn":
+        """The command that it stands for."""
+        if self.stage_id is not None:
+            return AdvanceStageIn(toStageId=self.stage_id, reason=self.reason)
+        return CloseSaleIn(outcome="won" if self.outcome == "won" else "lost", reason=self.reason)
 
 
 # What the service asks of itself ------------------------------------------------------------------------------------

@@ -17,11 +17,11 @@ async def list_due(tx: Tx, after: UUID | None) -> list[UUID]:
         """
         SELECT company_product_id FROM company_product_read_model
          WHERE stage_sla_warning_at <= %(now)s AND NOT is_sla_warning
-           AND company_product_id > coalesce(%(after)s, '00000000-0000-0000-0000-000000000000')
+           AND (%(after)s::uuid IS NULL OR company_product_id > %(after)s)
         UNION
         SELECT company_product_id FROM company_product_read_model
          WHERE stage_sla_deadline <= %(now)s AND NOT is_sla_breached
-           AND company_product_id > coalesce(%(after)s, '00000000-0000-0000-0000-000000000000')
+           AND (%(after)s::uuid IS NULL OR company_product_id > %(after)s)
          ORDER BY company_product_id
          LIMIT %(batch)s
         """,
