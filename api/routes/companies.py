@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from api.deps import Manager, Reading, Transaction, User
 from api.schemas import Done, doc_response
-from tools import account_memory, companies, contacts
+from tools import account_memory, companies, contacts, conversions
 from tools.products import held
 
 router = APIRouter(prefix="/api/companies", tags=["Companies"])
@@ -55,6 +55,14 @@ async def list_company_contacts(company_id: UUID, user: User, tx: Reading) -> Re
 async def list_company_products(company_id: UUID, user: User, tx: Reading) -> Response:
     """List what a company has of each product: your own and those that nobody owns; a manager sees all."""
     return doc_response(await held.list_company_products(tx, user, company_id))
+
+
+@router.post("/{company_id}/products/convert", summary="Convert one product into another")
+async def convert_product(
+    company_id: UUID, body: conversions.ConvertProductIn, user: User, tx: Transaction
+) -> conversions.ConvertedOut:
+    """Let a company use one product instead of another: revenue, seats and owner move, the old one ends."""
+    return await conversions.convert_product(tx, user, company_id, body)
 
 
 @router.get("/{company_id}/memory", summary="Get what is remembered of a company")

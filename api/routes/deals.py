@@ -1,12 +1,13 @@
 """Deals over HTTP."""
 
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
 from api.deps import Reading, Transaction, User
 from api.schemas import doc_response
-from tools import deals
+from tools import deal_conversions, deals
 
 router = APIRouter(prefix="/api/deals", tags=["Deals"])
 
@@ -21,3 +22,11 @@ async def list_deals(filter: Annotated[deals.DealFilter, Query()], user: User, t
 async def create_deal(body: deals.CreateDealIn, user: User, tx: Transaction) -> deals.DealOut:
     """Create a deal in an open stage; you own it."""
     return await deals.create_deal(tx, user, body)
+
+
+@router.post("/{deal_id}/convert", summary="Convert a deal into sales of products")
+async def convert_deal(
+    deal_id: UUID, body: deal_conversions.ConvertDealIn, user: User, tx: Transaction
+) -> deal_conversions.DealConvertedOut:
+    """Go on with a deal as sales of products, each in its own stages; a deal that was converted stays as it is."""
+    return await deal_conversions.convert_deal(tx, user, deal_id, body)

@@ -9,6 +9,7 @@ from agents import runs
 from api.deps import Manager, Reading, StartsModel, Transaction, User
 from api.schemas import Done, doc_response
 from memory.rows import In, Row
+from tools import conversions
 from tools.products import listing, ordering, readings, stages
 
 router = APIRouter(prefix="/api/products", tags=["Products"])
@@ -38,6 +39,14 @@ async def list_products(filter: Annotated[listing.ProductFilter, Query()], user:
 async def reorder_product(body: ordering.ReorderProductIn, manager: Manager, tx: Transaction) -> ordering.ReorderedOut:
     """Swap a product with its neighbour in the catalogue."""
     return await ordering.reorder_product(tx, manager, body)
+
+
+@router.post("/migration/complete", summary="Complete a migration")
+async def complete_migration(
+    body: conversions.CompleteMigrationIn, user: User, tx: Transaction
+) -> conversions.MigratedOut:
+    """Finish a migration: the successor is onboarded with the revenue, the predecessor ends. Repeating it is harmless."""
+    return await conversions.complete_migration(tx, user, body)
 
 
 @router.get("/{slug}", summary="Get a product", response_model=listing.ProductOut)
