@@ -26,7 +26,7 @@ class QuoteRow(Row):
 class ResultRow(Row):
     """One row that a run has written."""
 
-    kind: Literal["summary", "analysis", "draft", "action"]
+    kind: Literal["summary", "analysis", "draft", "triage", "match_review", "action"]
     id: UUID
     title: str
     engine: str | None
@@ -91,8 +91,17 @@ async def list_results(tx: Tx, caller: Caller, run_id: UUID) -> list[ResultRow]:
         SELECT 'draft', d.id, d.subject, d.engine, d.prompt_key, d.prompt_version, d.created_at, '[]'
           FROM email_drafts d WHERE d.run_id = %(run_id)s AND (%(scope)s::uuid IS NULL OR d.user_id = %(scope)s)
         UNION ALL
-        SELECT 'action', l.id, lower(replace(l.action_type, '_', ' ')), NULL, c.prompt_key, c.prompt_version, l.created_at, '[]'
-          FROM ai_action_log l LEFT JOIN ai_calls c ON c.id = l.ai_call_id
+        SELECT 'triage', g.id, concat_ws(': ', lower(replace(g.decision, '_', ' ')), m.subject), g.engine, g.prompt_key, g.prompt_version,
+               g.created_at, '[]'
+          FROM triage_decisions g JOIN communications m ON m.id = g.communication_id
+         WHERE g.run_id = %(run_id)s AND {messages.VISIBLE}
+        UNION ALL
+        SELECT 'match_review', e.id, concat_ws(': ', 'put to a person', m.subject), e.engine, e.prompt_key, e.prompt_version, e.created_at, '[]'
+          FROM entity_match_reviews e JOIN communications m ON m.id = e.subject_id
+         WHERE e.run_id = %(run_id)s AND {messages.VISIBLE}
+        UNION ALL
+        SELECT 'action', l.id, lower(replace(l.action_type, '_', ' ')), NULL, l.prompt_key, l.prompt_version, l.created_at, '[]'
+          FROM ai_action_log l
          WHERE l.run_id = %(run_id)s AND (%(scope)s::uuid IS NULL OR l.user_id = %(scope)s)
          ORDER BY 7, 1, 2 LIMIT 200
         """,

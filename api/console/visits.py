@@ -10,7 +10,7 @@ field or, when htmx sends it, in a header. That is checked before any route runs
 """
 
 import hmac
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -35,9 +35,18 @@ from memory.errors import Forbidden, Unknown
 LONGEST_FORM = 1_000_000
 MOST_FIELDS = 300
 VISIT = "rainmaker.visit"
+# The status by which htmx is told to stop asking again.
+ENOUGH = 286
 # What a page says after a form was taken, by the word in its address.
 SAID = {
     "cancelled": "The run stops after the step it is in.",
+    "saved": "The draft is kept. It answers once it is released.",
+    "unchanged": "Nothing was changed, so there is no new version.",
+    "reverted": "The old version is a new draft now. It answers once it is released.",
+    "released": "Released: this version answers from now on.",
+    "rolled-back": "Rolled back: the earlier version answers again.",
+    "restored": "Restored: the shipped default answers again.",
+    "evaluating": "The evaluation is asked for; a worker takes it up.",
 }
 M = TypeVar("M", bound=BaseModel)
 log = structlog.get_logger(__name__)
@@ -85,7 +94,12 @@ class Visit:
     @property
     def writes_prompts(self) -> bool:
         """Whether this person may edit and release prompts."""
-        return self.caller.role == "admin" or self.caller.role in self.services.settings.prompt_write_roles
+        return self.caller.role in self.writers
+
+    @property
+    def writers(self) -> Sequence[str]:
+        """The roles that may edit prompts."""
+        return self.services.settings.prompt_write_roles
 
     def show(self, name: str, part: str | None = None, status: int = 200, /, **values: Any) -> Response:
         """Return a page, or only its part when htmx asks for it."""

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -85,6 +85,32 @@ def template(words: str) -> Markup:
         parts += [escape(words[at : found.start()]), Markup('<var class="slot">{}</var>').format(found[0])]
         at = found.end()
     return Markup("").join([*parts, escape(words[at:])])
+
+
+def filled(template: str, rendered: str, values: Mapping[str, str]) -> Markup:
+    """
+    Return a rendered template with the values that were put in marked.
+
+    Where the two cannot be laid over each other, as with a system message that is not the prompt's own, nothing is.
+    """
+    slots = list(VARIABLE.finditer(template))
+    if not slots or not rendered.startswith(template[: slots[0].start()]):
+        return escape(rendered)
+    ends = [*(slot.start() for slot in slots[1:]), len(template)]
+    at = slots[0].start()
+    parts = [escape(rendered[:at])]
+    for slot, end in zip(slots, ends, strict=True):
+        value = values.get(slot[1], slot[0])
+        literal = template[slot.end() : end]
+        begin = rendered.find(value, at)
+        stop = rendered.find(literal, begin + len(value)) if begin >= 0 else -1
+        if stop < 0:
+            break
+        mark = Markup('<span class="value{}" title="{}">{}</span>')
+        parts.append(mark.format("" if slot[1] in values else " missing", slot[1], rendered[at:stop]))
+        parts.append(escape(literal))
+        at = stop + len(literal)
+    return Markup("").join([*parts, escape(rendered[at:])])
 
 
 def quoted(text: str, quotes: list[str]) -> Markup:
