@@ -243,7 +243,8 @@ BEGIN
     END CASE;
 END $$;
 
-CREATE FUNCTION project_company_product_read_model(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+-- Later patches win, so what a batch repeats of events seen before changes nothing as long as it ends beyond them.
+CREATE FUNCTION project_company_product_read_model(batch event_store[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
     INSERT INTO company_product_read_model AS m (
         company_product_id, company_id, product_id, phase, status, current_process_type, current_process_id,
@@ -253,7 +254,7 @@ BEGIN
         next_step, next_step_due_at, health_score, risk_level, risk_factors, health_input_hash, sales_started_at,
         onboarding_started_at, activated_at, churned_at, declined_at, declined_reason, last_event_at, last_event_type,
         last_event_sequence)
-    SELECT i.id, i.company_id, i.product_id, n.phase, coalesce(n.status, 'inactive'), n.current_process_type,
+    SELECT f.aggregate_id, i.company_id, i.product_id, n.phase, coalesce(n.status, 'inactive'), n.current_process_type,
            n.current_process_id, n.current_process_version, n.current_stage_id, n.current_stage_name,
            n.current_stage_slug, n.current_stage_order, n.stage_entered_at, n.stage_sla_deadline,
            n.stage_sla_warning_at, coalesce(n.is_sla_warning, false), coalesce(n.is_sla_breached, false),
@@ -262,16 +263,19 @@ BEGIN
            n.health_score, n.risk_level, coalesce(n.risk_factors, '[]'), n.health_input_hash, n.sales_started_at,
            n.onboarding_started_at, n.activated_at, n.churned_at, n.declined_at, n.declined_reason, n.last_event_at,
            n.last_event_type, n.last_event_sequence
-      FROM (SELECT e.aggregate_id,
+      FROM (SELECT e.aggregate_id, max(e.sequence_number) AS reached,
                    jsonb_merge(company_product_patch(e.event_type, e.event_data, e.occurred_at, e.sequence_number)
                                ORDER BY e.sequence_number) AS patch
               FROM unnest(batch) e
-              LEFT JOIN company_product_read_model seen ON seen.company_product_id = e.aggregate_id
-             WHERE e.sequence_number > coalesce(seen.last_event_sequence, 0)
              GROUP BY e.aggregate_id) f
-      JOIN company_products i ON i.id = f.aggregate_id
-      LEFT JOIN company_product_read_model r ON r.company_product_id = f.aggregate_id
-     CROSS JOIN LATERAL jsonb_populate_record(r, f.patch) n
+     CROSS JOIN LATERAL (SELECT (SELECT r FROM company_product_read_model r
+                                  WHERE r.company_product_id = f.aggregate_id) AS row OFFSET 0) present
+     CROSS JOIN LATERAL (SELECT (present.row).company_id, (present.row).product_id WHERE (present.row).company_id IS NOT NULL
+                         UNION ALL
+                         SELECT p.company_id, p.product_id FROM company_products p
+                          WHERE (present.row).company_id IS NULL AND p.id = f.aggregate_id) i
+     CROSS JOIN LATERAL jsonb_populate_record(present.row, f.patch) n
+     WHERE f.reached > coalesce((present.row).last_event_sequence, 0)
         ON CONFLICT (company_product_id) DO UPDATE
        SET company_id = excluded.company_id, product_id = excluded.product_id, phase = excluded.phase,
            status = excluded.status, current_process_type = excluded.current_process_type,
@@ -295,83 +299,103 @@ BEGIN
            projected_at = now();
 END $$;
 
-CREATE FUNCTION project_company_product_stage_facts(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+-- A stay ends with the next move. The one that is open stands before the moves of this batch; it is written again with
+-- its end, before the next one opens.
+CREATE FUNCTION project_company_product_stage_facts(batch event_store[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
-    -- What was open before this batch ends with the first move that came after it.
-    UPDATE company_product_stage_facts f
-       SET exited_at = x.occurred_at, exit_event_id = x.id, exit_reason = x.reason, duration_seconds = x.seconds,
-           duration_business_days = business_days(f.entered_at, x.occurred_at),
-           sla_met = x.seconds <= f.sla_days * 86400,
-           days_over_sla = CASE WHEN x.seconds > f.sla_days * 86400 THEN round(x.seconds / 86400.0 - f.sla_days, 2) END
-      FROM (SELECT DISTINCT ON (o.entry_event_id) o.entry_event_id, e.id, e.occurred_at,
-                   stage_exit_reason(e.event_type, e.event_data) AS reason,
-                   greatest(0, floor(extract(epoch FROM e.occurred_at - o.entered_at)))::bigint AS seconds
-              FROM unnest(batch) e
-              JOIN company_product_stage_facts o ON o.company_product_id = e.aggregate_id AND o.exited_at IS NULL
-                                                AND o.entry_sequence < e.sequence_number
-             WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet', 'CompanyProductProcessCompleted')
-             ORDER BY o.entry_event_id, e.sequence_number) x
-     WHERE f.entry_event_id = x.entry_event_id;
-
-    INSERT INTO company_product_stage_facts (
+    INSERT INTO company_product_stage_facts AS f (
         entry_event_id, company_product_id, company_id, product_id, process_id, process_type, stage_id, stage_name,
         stage_order, entry_sequence, entered_at, exited_at, duration_seconds, duration_business_days, sla_days, sla_met,
         days_over_sla, exit_reason, exit_event_id)
-    SELECT m.id, i.id, i.company_id, i.product_id, m.process_id, m.process_type, m.stage_id, m.stage_name, m.stage_order,
-           m.sequence_number, m.occurred_at, m.left_at, m.seconds, business_days(m.occurred_at, m.left_at), m.sla_days,
+    SELECT m.id, m.company_product_id, m.company_id, m.product_id, m.process_id, m.process_type, m.stage_id, m.stage_name,
+           m.stage_order, m.sequence, m.at, m.left_at, m.seconds, business_days(m.at, m.left_at), m.sla_days,
            m.seconds <= m.sla_days * 86400,
            CASE WHEN m.seconds > m.sla_days * 86400 THEN round(m.seconds / 86400.0 - m.sla_days, 2) END,
            m.exit_reason, m.exit_event_id
-      FROM (SELECT e.id, e.aggregate_id, e.sequence_number, e.event_type, e.occurred_at,
-                   coalesce(e.event_data ->> 'process_id', e.event_data ->> 'to_process_id')::uuid AS process_id,
-                   coalesce(e.event_data ->> 'process_type', e.event_data ->> 'to_process_type') AS process_type,
-                   coalesce(e.event_data ->> 'to_stage_id', e.event_data ->> 'initial_stage_id')::uuid AS stage_id,
-                   coalesce(e.event_data ->> 'to_stage_name', e.event_data ->> 'initial_stage_name') AS stage_name,
-                   coalesce(e.event_data ->> 'to_stage_order', e.event_data ->> 'initial_stage_order')::integer AS stage_order,
-                   (e.event_data ->> 'sla_days')::integer AS sla_days,
-                   lead(e.id) OVER next AS exit_event_id,
-                   lead(e.occurred_at) OVER next AS left_at,
-                   lead(stage_exit_reason(e.event_type, e.event_data)) OVER next AS exit_reason,
-                   greatest(0, floor(extract(epoch FROM lead(e.occurred_at) OVER next - e.occurred_at)))::bigint
-                       * CASE WHEN lead(e.id) OVER next IS NOT NULL THEN 1 END AS seconds
-              FROM unnest(batch) e
-             WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet', 'CompanyProductProcessCompleted')
-            WINDOW next AS (PARTITION BY e.aggregate_id ORDER BY e.sequence_number)) m
-      JOIN company_products i ON i.id = m.aggregate_id
-     WHERE m.event_type <> 'CompanyProductProcessCompleted'
-        ON CONFLICT (entry_event_id) DO NOTHING;
+      FROM (SELECT u.*, lead(u.id) OVER next AS exit_event_id, lead(u.at) OVER next AS left_at,
+                   lead(u.reason) OVER next AS exit_reason,
+                   greatest(0, floor(extract(epoch FROM lead(u.at) OVER next - u.at)))::bigint
+                       * CASE WHEN lead(u.id) OVER next IS NOT NULL THEN 1 END AS seconds
+              FROM (SELECT e.id, i.id AS company_product_id, i.company_id, i.product_id, e.sequence_number AS sequence,
+                           e.occurred_at AS at, e.event_type <> 'CompanyProductProcessCompleted' AS is_entry,
+                           coalesce(e.event_data ->> 'process_id', e.event_data ->> 'to_process_id')::uuid AS process_id,
+                           coalesce(e.event_data ->> 'process_type', e.event_data ->> 'to_process_type') AS process_type,
+                           coalesce(e.event_data ->> 'to_stage_id', e.event_data ->> 'initial_stage_id')::uuid AS stage_id,
+                           coalesce(e.event_data ->> 'to_stage_name', e.event_data ->> 'initial_stage_name') AS stage_name,
+                           coalesce(e.event_data ->> 'to_stage_order', e.event_data ->> 'initial_stage_order')::integer
+                               AS stage_order,
+                           (e.event_data ->> 'sla_days')::integer AS sla_days,
+                           stage_exit_reason(e.event_type, e.event_data) AS reason
+                      FROM unnest(batch) e
+                     CROSS JOIN LATERAL (SELECT p.id, p.company_id, p.product_id FROM company_products p
+                                          WHERE p.id = e.aggregate_id OFFSET 0) i
+                     WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet',
+                                            'CompanyProductProcessCompleted')
+                    UNION ALL
+                    SELECT o.entry_event_id, o.company_product_id, o.company_id, o.product_id, o.entry_sequence,
+                           o.entered_at, true, o.process_id, o.process_type, o.stage_id, o.stage_name, o.stage_order,
+                           o.sla_days, NULL
+                      FROM (SELECT e.aggregate_id, min(e.sequence_number) AS sequence FROM unnest(batch) e
+                             WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet',
+                                                    'CompanyProductProcessCompleted')
+                             GROUP BY e.aggregate_id) b
+                     CROSS JOIN LATERAL (SELECT * FROM company_product_stage_facts present
+                                          WHERE present.company_product_id = b.aggregate_id
+                                            AND present.exited_at IS NULL AND present.entry_sequence < b.sequence
+                                         OFFSET 0) o) u
+            WINDOW next AS (PARTITION BY u.company_product_id ORDER BY u.sequence)) m
+     WHERE m.is_entry
+     ORDER BY m.company_product_id, m.sequence
+        ON CONFLICT (entry_event_id) DO UPDATE
+       SET exited_at = excluded.exited_at, duration_seconds = excluded.duration_seconds,
+           duration_business_days = excluded.duration_business_days, sla_met = excluded.sla_met,
+           days_over_sla = excluded.days_over_sla, exit_reason = excluded.exit_reason,
+           exit_event_id = excluded.exit_event_id
+     WHERE f.exited_at IS NULL AND excluded.exited_at IS NOT NULL;
 END $$;
 
-CREATE FUNCTION project_sla_breach_facts(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+-- There is one breach in a stay: what follows it is the move that ends the stay.
+CREATE FUNCTION project_sla_breach_facts(batch event_store[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
-    UPDATE sla_breach_facts f
-       SET resolved_at = x.occurred_at
-      FROM (SELECT DISTINCT ON (o.breach_event_id) o.breach_event_id, e.occurred_at
-              FROM unnest(batch) e
-              JOIN sla_breach_facts o ON o.company_product_id = e.aggregate_id AND o.resolved_at IS NULL
-                                     AND o.breach_sequence < e.sequence_number
-             WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet', 'CompanyProductProcessCompleted')
-             ORDER BY o.breach_event_id, e.sequence_number) x
-     WHERE f.breach_event_id = x.breach_event_id;
-
-    -- There is one breach in a stay: what follows it is the move that ends the stay.
-    INSERT INTO sla_breach_facts (breach_event_id, company_product_id, process_id, process_type, stage_id, stage_name,
-                                  sla_days, actual_days, days_over, breach_sequence, breached_at, resolved_at)
-    SELECT b.id, i.id, (b.event_data ->> 'process_id')::uuid, b.event_data ->> 'process_type',
-           (b.event_data ->> 'stage_id')::uuid, b.event_data ->> 'stage_name', (b.event_data ->> 'sla_days')::integer,
-           (b.event_data ->> 'actual_days')::numeric, (b.event_data ->> 'days_over')::numeric, b.sequence_number,
-           b.occurred_at, b.left_at
-      FROM (SELECT e.id, e.aggregate_id, e.sequence_number, e.event_type, e.event_data, e.occurred_at,
-                   lead(e.occurred_at) OVER (PARTITION BY e.aggregate_id ORDER BY e.sequence_number) AS left_at
-              FROM unnest(batch) e
-             WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet',
-                                    'CompanyProductProcessCompleted', 'CompanyProductSLABreached')) b
-      JOIN company_products i ON i.id = b.aggregate_id
-     WHERE b.event_type = 'CompanyProductSLABreached'
-        ON CONFLICT (breach_event_id) DO NOTHING;
+    INSERT INTO sla_breach_facts AS f (
+        breach_event_id, company_product_id, process_id, process_type, stage_id, stage_name, sla_days, actual_days,
+        days_over, breach_sequence, breached_at, resolved_at)
+    SELECT b.id, b.company_product_id, b.process_id, b.process_type, b.stage_id, b.stage_name, b.sla_days, b.actual_days,
+           b.days_over, b.sequence, b.at, b.left_at
+      FROM (SELECT u.*, lead(u.at) OVER (PARTITION BY u.company_product_id ORDER BY u.sequence) AS left_at
+              FROM (SELECT e.id, i.id AS company_product_id, e.sequence_number AS sequence, e.occurred_at AS at,
+                           e.event_type = 'CompanyProductSLABreached' AS is_breach,
+                           (e.event_data ->> 'process_id')::uuid AS process_id, e.event_data ->> 'process_type' AS process_type,
+                           (e.event_data ->> 'stage_id')::uuid AS stage_id, e.event_data ->> 'stage_name' AS stage_name,
+                           (e.event_data ->> 'sla_days')::integer AS sla_days,
+                           (e.event_data ->> 'actual_days')::numeric AS actual_days,
+                           (e.event_data ->> 'days_over')::numeric AS days_over
+                      FROM unnest(batch) e
+                     CROSS JOIN LATERAL (SELECT p.id FROM company_products p WHERE p.id = e.aggregate_id OFFSET 0) i
+                     WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet',
+                                            'CompanyProductProcessCompleted', 'CompanyProductSLABreached')
+                    UNION ALL
+                    SELECT o.breach_event_id, o.company_product_id, o.breach_sequence, o.breached_at, true, o.process_id,
+                           o.process_type, o.stage_id, o.stage_name, o.sla_days, o.actual_days, o.days_over
+                      FROM (SELECT e.aggregate_id, min(e.sequence_number) AS sequence FROM unnest(batch) e
+                             WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet',
+                                                    'CompanyProductProcessCompleted')
+                             GROUP BY e.aggregate_id) b
+                     CROSS JOIN LATERAL (SELECT * FROM sla_breach_facts present
+                                          WHERE present.company_product_id = b.aggregate_id
+                                            AND present.resolved_at IS NULL AND present.breach_sequence < b.sequence
+                                         OFFSET 0) o) u) b
+     WHERE b.is_breach
+        ON CONFLICT (breach_event_id) DO UPDATE SET resolved_at = excluded.resolved_at
+     WHERE f.resolved_at IS NULL AND excluded.resolved_at IS NOT NULL;
 END $$;
 
-CREATE FUNCTION project_ai_suggestions(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION project_ai_suggestions(batch event_store[]) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan TO off AS $$
+DECLARE
+    answer  event_store;
 BEGIN
     INSERT INTO ai_suggestions_read_model (
         suggestion_id, company_product_id, suggestion_type, title, description, confidence, source_type, source_id,
@@ -380,22 +404,24 @@ BEGIN
            e.event_data ->> 'description', (e.event_data ->> 'confidence')::numeric, e.event_data ->> 'source_type',
            e.event_data ->> 'source_id', e.event_data -> 'suggested_action', (e.event_data ->> 'expires_at')::timestamptz,
            e.occurred_at, e.actor_type, e.actor_id, e.metadata ->> 'run_id'
-      FROM unnest(batch) e JOIN company_products i ON i.id = e.aggregate_id
+      FROM unnest(batch) e
+     CROSS JOIN LATERAL (SELECT p.id FROM company_products p WHERE p.id = e.aggregate_id OFFSET 0) i
      WHERE e.event_type = 'AISuggestionCreated'
         ON CONFLICT (suggestion_id) DO NOTHING;
 
-    UPDATE ai_suggestions_read_model s
-       SET status = CASE e.event_type WHEN 'AISuggestionAccepted' THEN 'accepted' ELSE 'dismissed' END,
-           resolved_at = e.occurred_at, resolved_by_type = e.actor_type, resolved_by_id = e.actor_id,
-           modification = e.event_data -> 'modification', execute_action = (e.event_data ->> 'execute_action')::boolean,
-           dismiss_reason = e.event_data ->> 'dismiss_reason', feedback = e.event_data ->> 'feedback'
-      FROM unnest(batch) e
-     WHERE e.event_type IN ('AISuggestionAccepted', 'AISuggestionDismissed')
-       AND s.suggestion_id = (e.event_data ->> 'suggestion_id')::uuid AND s.status = 'pending';
+    FOR answer IN SELECT * FROM unnest(batch) u WHERE u.event_type IN ('AISuggestionAccepted', 'AISuggestionDismissed') LOOP
+        UPDATE ai_suggestions_read_model
+           SET status = CASE answer.event_type WHEN 'AISuggestionAccepted' THEN 'accepted' ELSE 'dismissed' END,
+               resolved_at = answer.occurred_at, resolved_by_type = answer.actor_type, resolved_by_id = answer.actor_id,
+               modification = answer.event_data -> 'modification',
+               execute_action = (answer.event_data ->> 'execute_action')::boolean,
+               dismiss_reason = answer.event_data ->> 'dismiss_reason', feedback = answer.event_data ->> 'feedback'
+         WHERE suggestion_id = (answer.event_data ->> 'suggestion_id')::uuid AND status = 'pending';
+    END LOOP;
 END $$;
 
 -- Counting again is left until no more events are waiting; here the stages are only marked.
-CREATE FUNCTION project_pipeline_stage_counts(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION project_pipeline_stage_counts(batch event_store[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
     INSERT INTO pipeline_dirty_stages (stage_id)
     SELECT s.stage_id::uuid
@@ -406,14 +432,15 @@ BEGIN
      UNION
     SELECT m.current_stage_id
       FROM unnest(batch) e
-      JOIN company_product_read_model m ON m.company_product_id = e.aggregate_id
+     CROSS JOIN LATERAL (SELECT * FROM company_product_read_model present
+                          WHERE present.company_product_id = e.aggregate_id OFFSET 0) m
      WHERE e.event_type IN ('CompanyProductMRRSet', 'CompanyProductHealthComputed', 'CompanyProductHealthUpdated')
        AND m.current_process_id IS NOT NULL AND m.process_completed_at IS NULL
         ON CONFLICT DO NOTHING;
 END $$;
 
 -- Count the marked stages: what stands in them now, what that is worth, weighted by health, and how long stays lasted.
-CREATE FUNCTION settle_pipeline_stage_counts() RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION settle_pipeline_stage_counts() RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
     DELETE FROM product_pipeline_stage_counts c USING pipeline_dirty_stages d WHERE c.stage_id = d.stage_id;
     INSERT INTO product_pipeline_stage_counts (product_id, process_id, stage_id, total_count, active_count, stalled_count,
@@ -444,7 +471,7 @@ BEGIN
 END $$;
 
 -- What a command brings along: the row always, the rest when an event concerns it.
-CREATE FUNCTION project_company_product(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION project_company_product(batch event_store[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 DECLARE
     kinds  text[] := array(SELECT e.event_type FROM unnest(batch) e);
 BEGIN

@@ -233,7 +233,7 @@ CREATE FUNCTION support_case_patch(event_type text, data jsonb, at timestamptz) 
     END
 $$;
 
-CREATE FUNCTION project_support_case_read_model(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION project_support_case_read_model(batch event_store[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
     INSERT INTO support_case_read_model AS m (
         support_case_id, company_id, company_product_id, product_id, title, description, status, severity, category, subcategory, source,
@@ -250,9 +250,9 @@ BEGIN
            n.resolution_warned, n.resolved_at, n.resolution_breached, n.update_due_at, n.update_warned, n.update_breached, n.next_action,
            n.next_action_due_at, n.next_action_assigned_to_id, n.next_action_assigned_to_name,
            greatest(n.last_customer_contact_at, f.contacted_at), n.last_agent_response_at,
-           coalesce(r.response_count, 0) + f.messages + f.answers, coalesce(r.customer_response_count, 0) + f.messages,
-           coalesce(r.agent_response_count, 0) + f.answers, coalesce(r.escalation_count, 0) + f.escalations, n.escalation_level,
-           n.escalated_to_team, n.escalated_to_user_id, coalesce(r.reopen_count, 0) + f.reopenings, n.resolution_summary, n.root_cause,
+           coalesce((stood.row).response_count, 0) + f.messages + f.answers, coalesce((stood.row).customer_response_count, 0) + f.messages,
+           coalesce((stood.row).agent_response_count, 0) + f.answers, coalesce((stood.row).escalation_count, 0) + f.escalations, n.escalation_level,
+           n.escalated_to_team, n.escalated_to_user_id, coalesce((stood.row).reopen_count, 0) + f.reopenings, n.resolution_summary, n.root_cause,
            n.closed_at, n.close_reason, n.csat_score, n.csat_comment, n.csat_submitted_at, f.last_at, f.last_type, f.last_sequence
       FROM (SELECT e.aggregate_id AS case_id,
                    jsonb_merge(support_case_patch(e.event_type, e.event_data, e.occurred_at) ORDER BY e.sequence_number) AS patch,
@@ -265,13 +265,16 @@ BEGIN
                    (array_agg(e.event_type ORDER BY e.sequence_number DESC))[1] AS last_type,
                    (array_agg(e.occurred_at ORDER BY e.sequence_number DESC))[1] AS last_at
               FROM unnest(batch) e
-              LEFT JOIN support_case_read_model s ON s.support_case_id = e.aggregate_id
-             WHERE e.sequence_number > coalesce(s.last_event_sequence, 0)
+             WHERE e.sequence_number > coalesce((SELECT seen.last_event_sequence FROM support_case_read_model seen
+                                                  WHERE seen.support_case_id = e.aggregate_id), 0)
              GROUP BY e.aggregate_id) f
-      JOIN support_cases c ON c.id = f.case_id
-      LEFT JOIN company_products p ON p.id = c.company_product_id
-      LEFT JOIN support_case_read_model r ON r.support_case_id = f.case_id
-     CROSS JOIN LATERAL jsonb_populate_record(r, f.patch) n
+     CROSS JOIN LATERAL (SELECT identity.company_id, identity.company_product_id FROM support_cases identity
+                          WHERE identity.id = f.case_id OFFSET 0) c
+      LEFT JOIN LATERAL (SELECT owned.product_id FROM company_products owned
+                          WHERE owned.id = c.company_product_id OFFSET 0) p ON true
+     CROSS JOIN LATERAL (SELECT (SELECT present FROM support_case_read_model present
+                                  WHERE present.support_case_id = f.case_id) AS row OFFSET 0) stood
+     CROSS JOIN LATERAL jsonb_populate_record(stood.row, f.patch) n
     ON CONFLICT (support_case_id) DO UPDATE SET (
         company_id, company_product_id, product_id, title, description, status, severity, category, subcategory, source,
         external_id, contact_id, contact_email, contact_name, owner_id, owner_name, assigned_team, tags, opened_at, first_response_due_at,
@@ -298,7 +301,9 @@ END $$;
 
 -- Done again over events that it has seen, this changes nothing: a clock is known by the event that set it, one that has
 -- stopped is left alone, and one that runs minds only what came after it.
-CREATE FUNCTION project_support_case_sla_facts(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION project_support_case_sla_facts(batch event_store[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
+DECLARE
+    m  record;
 BEGIN
     INSERT INTO support_case_sla_facts (set_event_id, support_case_id, sla_type, severity, target_hours, started_at, warning_at, due_at,
                                         set_sequence)
@@ -309,52 +314,59 @@ BEGIN
      WHERE e.event_type = 'SlaConfigured'
     ON CONFLICT (set_event_id) DO NOTHING;
 
-    WITH said AS MATERIALIZED (
-        SELECT e.aggregate_id, e.sequence_number, e.event_type, e.occurred_at, e.event_data ->> 'sla_type' AS sla_type,
-               (e.event_data ->> 'breached_at')::timestamptz AS breached_at, (e.event_data ->> 'actual_hours')::numeric AS actual_hours,
-               (e.event_data ->> 'hours_over')::numeric AS hours_over
-          FROM unnest(batch) e
-         WHERE e.event_type IN ('SlaConfigured', 'SlaWarned', 'SlaBreached', 'AgentResponseSent', 'SupportCaseResolved', 'SupportCaseClosed')
-    ), heard AS (
-        SELECT f.set_event_id, s.*,
-               s.event_type IN ('SupportCaseResolved', 'SupportCaseClosed') OR s.event_type = 'SlaConfigured'
-                   OR (s.event_type = 'AgentResponseSent' AND f.sla_type <> 'resolution') AS stops,
-               CASE f.sla_type WHEN 'first_response' THEN s.event_type = 'AgentResponseSent'
-                               WHEN 'resolution' THEN s.event_type = 'SupportCaseResolved'
-                               ELSE s.event_type IN ('AgentResponseSent', 'SupportCaseResolved') END AS meets
-          FROM said s
-          JOIN support_case_sla_facts f ON f.support_case_id = s.aggregate_id AND f.set_sequence < s.sequence_number AND f.stopped_at IS NULL
-                                       AND f.sla_type = coalesce(s.sla_type, f.sla_type)
-    ), ended AS (
-        SELECT DISTINCT ON (set_event_id) set_event_id, sequence_number, occurred_at, meets
-          FROM heard WHERE stops ORDER BY set_event_id, sequence_number
-    ), marks AS (
-        SELECT h.set_event_id,
-               min(h.occurred_at) FILTER (WHERE h.event_type = 'SlaWarned') AS warned_at,
-               min(h.breached_at) FILTER (WHERE h.event_type = 'SlaBreached') AS breached_at,
-               min(h.actual_hours) FILTER (WHERE h.event_type = 'SlaBreached') AS actual_hours,
-               min(h.hours_over) FILTER (WHERE h.event_type = 'SlaBreached') AS hours_over,
-               min(e.occurred_at) AS stopped_at,
-               min(e.occurred_at) FILTER (WHERE e.meets) AS met_at
-          FROM heard h LEFT JOIN ended e USING (set_event_id)
-         WHERE h.sequence_number <= coalesce(e.sequence_number, h.sequence_number)
-         GROUP BY h.set_event_id
-    )
-    UPDATE support_case_sla_facts f
-       SET warned_at = coalesce(f.warned_at, m.warned_at),
-           breached_at = coalesce(f.breached_at, m.breached_at),
-           met_at = m.met_at,
-           stopped_at = m.stopped_at,
-           actual_hours = coalesce(round(extract(epoch FROM m.met_at - f.started_at) / 3600, 2), f.actual_hours, m.actual_hours),
-           hours_over_sla = CASE WHEN m.met_at > f.due_at THEN round(extract(epoch FROM m.met_at - f.due_at) / 3600, 2)
-                                 ELSE coalesce(f.hours_over_sla, m.hours_over) END
-      FROM marks m
-     WHERE f.set_event_id = m.set_event_id;
+    FOR m IN
+        WITH said AS MATERIALIZED (
+            SELECT e.aggregate_id, e.sequence_number, e.event_type, e.occurred_at, e.event_data ->> 'sla_type' AS sla_type,
+                   (e.event_data ->> 'breached_at')::timestamptz AS breached_at, (e.event_data ->> 'actual_hours')::numeric AS actual_hours,
+                   (e.event_data ->> 'hours_over')::numeric AS hours_over
+              FROM unnest(batch) e
+             WHERE e.event_type IN ('SlaConfigured', 'SlaWarned', 'SlaBreached', 'AgentResponseSent', 'SupportCaseResolved', 'SupportCaseClosed')
+        ), heard AS (
+            SELECT f.set_event_id, s.*,
+                   s.event_type IN ('SupportCaseResolved', 'SupportCaseClosed') OR s.event_type = 'SlaConfigured'
+                       OR (s.event_type = 'AgentResponseSent' AND f.sla_type <> 'resolution') AS stops,
+                   CASE f.sla_type WHEN 'first_response' THEN s.event_type = 'AgentResponseSent'
+                                   WHEN 'resolution' THEN s.event_type = 'SupportCaseResolved'
+                                   ELSE s.event_type IN ('AgentResponseSent', 'SupportCaseResolved') END AS meets
+              FROM said s
+             CROSS JOIN LATERAL (SELECT * FROM support_case_sla_facts running
+                                  WHERE running.support_case_id = s.aggregate_id AND running.set_sequence < s.sequence_number
+                                    AND running.stopped_at IS NULL
+                                    AND running.sla_type = coalesce(s.sla_type, running.sla_type) OFFSET 0) f
+        ), ended AS (
+            SELECT DISTINCT ON (set_event_id) set_event_id, sequence_number, occurred_at, meets
+              FROM heard WHERE stops ORDER BY set_event_id, sequence_number
+        ), marks AS (
+            SELECT h.set_event_id,
+                   min(h.occurred_at) FILTER (WHERE h.event_type = 'SlaWarned') AS warned_at,
+                   min(h.breached_at) FILTER (WHERE h.event_type = 'SlaBreached') AS breached_at,
+                   min(h.actual_hours) FILTER (WHERE h.event_type = 'SlaBreached') AS actual_hours,
+                   min(h.hours_over) FILTER (WHERE h.event_type = 'SlaBreached') AS hours_over,
+                   min(e.occurred_at) AS stopped_at,
+                   min(e.occurred_at) FILTER (WHERE e.meets) AS met_at
+              FROM heard h LEFT JOIN ended e USING (set_event_id)
+             WHERE h.sequence_number <= coalesce(e.sequence_number, h.sequence_number)
+             GROUP BY h.set_event_id
+        )
+        SELECT * FROM marks
+    LOOP
+        UPDATE support_case_sla_facts f
+           SET warned_at = coalesce(f.warned_at, m.warned_at),
+               breached_at = coalesce(f.breached_at, m.breached_at),
+               met_at = m.met_at,
+               stopped_at = m.stopped_at,
+               actual_hours = coalesce(round(extract(epoch FROM m.met_at - f.started_at) / 3600, 2), f.actual_hours,
+                                       m.actual_hours),
+               hours_over_sla = CASE WHEN m.met_at > f.due_at
+                                     THEN round(extract(epoch FROM m.met_at - f.due_at) / 3600, 2)
+                                     ELSE coalesce(f.hours_over_sla, m.hours_over) END
+         WHERE f.set_event_id = m.set_event_id;
+    END LOOP;
 END $$;
 
 -- Two cases of one company may be changed at once, and each would count without the other: whoever counts locks the
 -- rows first, and counts in a statement of its own, which sees what the other has committed meanwhile.
-CREATE FUNCTION project_open_case_counts(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION project_open_case_counts(batch event_store[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 DECLARE
     products   uuid[];
     companies  uuid[];
@@ -364,11 +376,11 @@ BEGIN
            array_agg(DISTINCT m.company_id ORDER BY m.company_id)
       INTO products, companies
       FROM support_case_read_model m
-     WHERE m.support_case_id IN (
+     WHERE m.support_case_id = ANY(array(
                SELECT e.aggregate_id FROM unnest(batch) e
                 WHERE e.event_type IN ('SupportCaseCreated', 'SupportCaseStatusChanged', 'SupportCaseSeverityChanged', 'SupportCaseResolved',
                           'SupportCaseClosed', 'SupportCaseReopened', 'SupportCaseEscalated', 'CsatSubmitted', 'SlaConfigured', 'SlaWarned',
-                          'SlaBreached', 'AgentResponseSent'));
+                          'SlaBreached', 'AgentResponseSent')));
 
     IF products IS NOT NULL THEN
         PERFORM FROM company_product_open_case_counts WHERE company_product_id = ANY(products) ORDER BY company_product_id FOR UPDATE;
@@ -444,7 +456,7 @@ BEGIN
      GROUP BY k.key;
 END $$;
 
-CREATE FUNCTION project_support_case(batch event_store[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION project_support_case(batch event_store[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 DECLARE
     kinds text[] := array(SELECT e.event_type FROM unnest(batch) e);
 BEGIN
