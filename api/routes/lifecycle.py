@@ -2,11 +2,11 @@
 
 import hashlib
 from time import perf_counter
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
-from pydantic import Field
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import ConfigDict, Field
 
 from api.deps import Reading, Services, User
 from api.schemas import doc_response
@@ -24,8 +24,14 @@ class ForeignActor(Forbidden):
     """Whoever is signed in acts; another actor cannot be named."""
 
 
+def _needs_action(schema: dict[str, Any]) -> None:
+    schema["required"] = ["action", *schema.get("required", ())]
+
+
 class Addressed(In):
     """Which product of which company is meant, and the version that the command was decided on."""
+
+    model_config = ConfigDict(json_schema_extra=_needs_action)
 
     companyProductId: UUID
     companyId: UUID
@@ -132,11 +138,7 @@ class CommandedOut(Row):
 
 @router.post("/commands", summary="Command a company's product")
 async def command(
-    body: AnyCommand,
-    user: User,
-    services: Services,
-    if_match: IfMatch = None,
-    idempotency_key: Annotated[str | None, Header()] = None,
+    body: AnyCommand, request: Request, user: User, services: Services, if_match: IfMatch = None
 ) -> CommandedOut:
     """
     Carry one command out: `action` says which, beside it stands what it needs.
@@ -145,7 +147,8 @@ async def command(
     """
     _check_actor(user, body)
     began, row_id = perf_counter(), body.companyProductId
-    version, command = expected_version(if_match, body.expectedVersion), _command(user, body, idempotency_key)
+    version = expected_version(if_match, body.expectedVersion)
+    command = _command(user, body, request.headers.get("idempotency-key"))
     async with command_log.attempting(services.db, user, body.action, lifecycle.AGGREGATE, row_id) as tx:
         await company_products.check_pair(tx, user, row_id, body.companyId, body.productId)
         done = await lifecycle.execute(tx, user, row_id, body, expected_version=version, command=command)
