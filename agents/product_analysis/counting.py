@@ -81,7 +81,7 @@ def objections(readings: Iterable[KeptReading]) -> list[Matter]:
         for item in TranscriptReading.model_validate(reading.reading).objections:
             matter = matters.setdefault(_key(item.topic), Matter(item.topic, item.objection))
             matter.add(reading, item, effective=item.handled)
-            if item.response and item.response not in matter.responses:
+            if item.handled and item.response and item.response not in matter.responses:
                 matter.responses.append(item.response)
     return sorted(matters.values(), key=lambda matter: (-len(matter.meetings), matter.topic))
 

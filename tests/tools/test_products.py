@@ -52,7 +52,9 @@ async def names_of(tx: Tx, caller: Caller, slug: str) -> list[tuple[str, int]]:
 
 
 class TestCatalogue:
-    async def test_lists_active_products_that_stand_alone_in_their_order(self, tx: Tx, given: Given, rep: Caller) -> None:
+    async def test_lists_active_products_that_stand_alone_in_their_order(
+        self, tx: Tx, given: Given, rep: Caller
+    ) -> None:
         core = await given.product("Core", display_order=2)
         await given.product("Addon", display_order=1, is_sellable=False)
         await given.product("Part", parent_product_id=core.id)
@@ -73,8 +75,8 @@ class TestCatalogue:
     ) -> None:
         core = await given.product("Core")
         process = await given.process(core)
-        here = {"current_stage_id": process.stages["proposal"].id, "current_stage_name": "Proposal"}
-        old = {"current_stage_id": uuid4(), "current_stage_name": "Old stage"}
+        here: dict[str, Any] = {"current_stage_id": process.stages["proposal"].id, "current_stage_name": "Proposal"}
+        old: dict[str, Any] = {"current_stage_id": uuid4(), "current_stage_name": "Old stage"}
         await given.held(core, owner=rep, status="in_sales", phase="in_sales", **here)
         await given.held(core, status="in_sales", phase="in_sales", **here)
         await given.held(core, status="in_sales", phase="in_sales", **old)
@@ -89,11 +91,13 @@ class TestCatalogue:
 
         nothing = {"in_onboarding_count": 0, "inactive_count": 0}
         assert await figures(manager) == (
-            {"active_count": 2, "in_sales_count": 3, "declined_count": 1, "churned_count": 1, "total_mrr": 100.0} | nothing,
+            {"active_count": 2, "in_sales_count": 3, "declined_count": 1, "churned_count": 1, "total_mrr": 100.0}
+            | nothing,
             [("Discovery", 0), ("Proposal", 2), ("Old stage", 1)],
         )
         assert await figures(rep) == (
-            {"active_count": 1, "in_sales_count": 1, "declined_count": 0, "churned_count": 0, "total_mrr": 99.5} | nothing,
+            {"active_count": 1, "in_sales_count": 1, "declined_count": 0, "churned_count": 0, "total_mrr": 99.5}
+            | nothing,
             [("Discovery", 0), ("Proposal", 1)],
         )
 
@@ -103,7 +107,7 @@ class TestProduct:
         core = await given.product("Core")
         process = await given.process(core)
         stage = process.stages["proposal"]
-        standing = {
+        standing: dict[str, Any] = {
             "phase": "in_sales", "status": "in_sales", "current_stage_id": stage.id, "current_stage_name": stage.name,
             "current_stage_slug": stage.slug, "current_stage_order": stage.stage_order,
         }  # fmt: skip
@@ -251,7 +255,9 @@ class TestUpdateStage:
         )  # fmt: skip
         await stages.update_stage(tx, manager, "core", stage.id, first)
         changed = (
-            await read(stages.update_stage(tx, manager, "core", stage.id, UpdateStageIn(name="Offer", sla_warning_days=None)))
+            await read(
+                stages.update_stage(tx, manager, "core", stage.id, UpdateStageIn(name="Offer", sla_warning_days=None))
+            )
         ).stage
         assert (changed.name, changed.slug, changed.goal) == ("Offer", "proposal", "A signature")
         assert changed.config.model_dump() == {
@@ -305,7 +311,12 @@ class TestUpdateStage:
     ) -> None:
         core = await given.fetch("product_processes", stage.process_id)
         product = await given.fetch("products", core.product_id)
-        here = {"current_process_id": stage.process_id, "current_stage_id": stage.id, "phase": "in_sales", "status": "in_sales"}
+        here: dict[str, Any] = {
+            "current_process_id": stage.process_id,
+            "current_stage_id": stage.id,
+            "phase": "in_sales",
+            "status": "in_sales",
+        }
         await given.held(product, **here)
         await given.held(product, process_completed_at=tx.now, **here)
         with pytest.raises(StageOccupied) as refused:
@@ -349,7 +360,9 @@ class TestArchiveStage:
         core = await given.product("Core")
         process = await given.process(core)
         stage = process.stages["discovery"]
-        await given.held(core, current_process_id=process.id, current_stage_id=stage.id, phase="in_sales", status="in_sales")
+        await given.held(
+            core, current_process_id=process.id, current_stage_id=stage.id, phase="in_sales", status="in_sales"
+        )
         with pytest.raises(StageOccupied, match="1 companies"):
             await stages.archive_stage(tx, manager, "core", stage.id)
 
@@ -368,7 +381,7 @@ class TestArchiveStage:
             assert await processes.hold_stage(entering, stage.id)
             archiving = asyncio.create_task(archive())
             await until_somebody_waits(db)
-            here = {"current_process_id": process.id, "current_stage_id": stage.id}
+            here: dict[str, Any] = {"current_process_id": process.id, "current_stage_id": stage.id}
             await Given(entering).held(core, phase="in_sales", status="in_sales", **here)
         with pytest.raises(StageOccupied):
             await archiving

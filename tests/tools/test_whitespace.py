@@ -90,7 +90,9 @@ class TestOpportunities:
         await given.held(scene.base, company=rich, phase="active", status="active")
         names = [found["company_name"] for found in await opportunities(tx, scene, sort_by="potential_mrr")]
         assert names == ["Zeta", "Acme", "Beta"]
-        assert [found["company_name"] for found in await opportunities(tx, scene, sort_by="fit_score", limit=1)] == ["Acme"]
+        assert [found["company_name"] for found in await opportunities(tx, scene, sort_by="fit_score", limit=1)] == [
+            "Acme"
+        ]
 
     async def test_three_products_fit_better_than_two(self, tx: Tx, given: Given, scene: Scene) -> None:
         extra = await given.product("Extra", product_type="addon")
