@@ -25,7 +25,11 @@ class NobodyToAnswer(Invalid):
 
 
 class ReplyContext(Row):
-    """What an answer is written from: the message, the thread, the deal, and what is known of the person."""
+    """
+    What an answer is written from: the message, the thread, the deal, and what is known of the person.
+
+    `product_slug` is the product that it is about, if there is no doubt: the message's, or the only one of the company.
+    """
 
     communication_id: UUID
     user_id: UUID
@@ -45,6 +49,7 @@ class ReplyContext(Row):
     last_outbound: str | None
     last_outbound_id: UUID | None
     product_names: list[str]
+    product_slug: str | None = None
     deal_id: UUID | None
     stage: str | None
     open_promises: list[str]
@@ -120,6 +125,10 @@ async def load_reply_context(tx: Tx, caller: Caller, communication_id: UUID) -> 
                    'last_inbound', left(coalesce(i.full_content, m.full_content, ''), 6000), 'last_inbound_id', coalesce(i.id, m.id),
                    'last_outbound', left(o.full_content, 2000), 'last_outbound_id', o.id,
                    'product_names', coalesce((SELECT json_agg(p.name ORDER BY p.name) FROM products p WHERE p.is_active), '[]'),
+                   'product_slug', coalesce(
+                        (SELECT p.slug FROM company_products x JOIN products p ON p.id = x.product_id WHERE x.id = m.company_product_id),
+                        (SELECT min(p.slug) FROM company_products x JOIN products p ON p.id = x.product_id
+                          WHERE x.company_id = m.company_id HAVING count(*) = 1)),
                    'deal_id', d.id, 'stage', d.stage,
                    'open_promises', coalesce((SELECT json_agg(p.promise_text ORDER BY p.due_by NULLS LAST) FROM promises p
                         WHERE p.company_id = m.company_id AND p.direction = 'we_promised' AND p.status IN ('pending', 'overdue')

@@ -51,7 +51,8 @@ async def write(state: DraftState, runtime: Runtime[Context]) -> dict[str, Any]:
     """Have the answer written."""
     run, context = runtime.context, ReplyContext.model_validate(state["context"])
     inputs = words.inputs(context, _asked(state), run.now(), state.get("history", []))
-    answer = await run.ask(REPLY, inputs, about=words.about(context))
+    suffixes = (context.product_slug or "",)
+    answer = await run.ask(REPLY, inputs, about=words.about(context), suffixes=suffixes)
     origin = {
         "engine": answer.engine,
         "prompt_key": answer.prompt_key,
