@@ -3,32 +3,21 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from api.deps import Reading, Services, Transaction, User
-from api.errors import BadRequest
 from api.schemas import doc_response
+from api.versions import IfMatch, expected_version
 from tools import command_log
 from tools.cases import handling, listing, rows
-from tools.cases.commands import AnyCommand, Command, CreateCaseIn
+from tools.cases.commands import AnyCommand, CreateCaseIn
 
 router = APIRouter(prefix="/api/cases", tags=["Cases"])
-IfMatch = Annotated[
-    str | None,
-    Header(
-        pattern=r'^"?\d{1,9}"?$',
-        description="The version that the command was decided on; the same as `expectedVersion` in the body.",
-    ),
-]
-
-
-class TwoVersions(BadRequest):
-    """If-Match and expectedVersion name two different versions."""
 
 
 @router.get("", summary="List support cases", response_model=rows.CasesOut)
 async def list_cases(filter: Annotated[listing.CaseFilter, Query()], user: User, tx: Reading) -> Response:
-    """List cases, the latest opened first unless you say otherwise; `total` counts up to 10,000."""
+    """List cases, the latest opened first unless you say otherwise; `total` counts up to 1,000."""
     return doc_response(await listing.list_cases(tx, user, filter))
 
 
@@ -53,7 +42,7 @@ async def command_case(
 
     A command decided on another version than the case is at is refused with 409 and `currentVersion`.
     """
-    asked = _expecting(body, if_match)
+    asked = body.model_copy(update={"expectedVersion": expected_version(if_match, body.expectedVersion)})
     async with command_log.attempting(services.db, user, asked.command, "support_case", case_id) as tx:
         return await handling.execute(tx, user, case_id, asked)
 
@@ -62,17 +51,3 @@ async def command_case(
 async def get_timeline(case_id: UUID, user: User, tx: Reading) -> rows.TimelineOut:
     """Get all events of a case, in order. Private notes are shown to whoever wrote them."""
     return await listing.get_timeline(tx, user, case_id)
-
-
-def _expecting(body: Command, if_match: str | None) -> Command:
-    """
-    Return the command with the version of the header.
-
-    Raises `TwoVersions`.
-    """
-    if if_match is None:
-        return body
-    version = int(if_match.strip('"'))
-    if body.expectedVersion not in (None, version):
-        raise TwoVersions
-    return body.model_copy(update={"expectedVersion": version})

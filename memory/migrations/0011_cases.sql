@@ -1,17 +1,24 @@
 -- Support cases: who they belong to, what is owed by when, and what their events say about them.
 
--- Only what a case is known by: everything else is in its events.
+-- Only what a case is known and found by: everything else is in its events.
 CREATE TABLE support_cases (
     id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     company_id          uuid NOT NULL REFERENCES companies ON DELETE CASCADE,
     company_product_id  uuid REFERENCES company_products ON DELETE SET NULL,
     source              text NOT NULL CHECK (source IN ('email', 'phone', 'chat', 'portal', 'internal')),
     external_id         text,
+    title               text NOT NULL,
     created_at          timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX support_cases_company ON support_cases (company_id);
 CREATE INDEX support_cases_product ON support_cases (company_product_id);
 CREATE UNIQUE INDEX support_cases_external ON support_cases (source, external_id) WHERE external_id IS NOT NULL;
+-- A title never changes, and is searched for any part of it: by all its runs of three letters, here rather than in the read
+-- model, whose rows are written anew again and again.
+CREATE FUNCTION letter_runs(words text) RETURNS text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE COST 1000 AS $$
+    SELECT array(SELECT DISTINCT substr(words, n, 3) FROM generate_series(1, length(words) - 2) AS n)
+$$;
+CREATE INDEX support_cases_title ON support_cases USING gin (letter_runs(lower(title)));
 
 CREATE TABLE support_sla_config (
     id                         uuid PRIMARY KEY DEFAULT gen_random_uuid(),

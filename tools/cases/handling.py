@@ -306,8 +306,8 @@ async def _register(tx: Tx, body: CreateCaseIn) -> UUID:
         UUID,
         """
         WITH made AS (
-            INSERT INTO support_cases (company_id, company_product_id, source, external_id, created_at)
-            VALUES (%(company_id)s, %(company_product_id)s, %(source)s, %(external_id)s, %(now)s)
+            INSERT INTO support_cases (company_id, company_product_id, source, external_id, title, created_at)
+            VALUES (%(company_id)s, %(company_product_id)s, %(source)s, %(external_id)s, %(title)s, %(now)s)
             ON CONFLICT (source, external_id) WHERE external_id IS NOT NULL DO NOTHING
             RETURNING id
         ), begun AS (
@@ -319,6 +319,7 @@ async def _register(tx: Tx, body: CreateCaseIn) -> UUID:
         company_product_id=body.company_product_id,
         source=body.source,
         external_id=body.external_id,
+        title=body.title,
     )
     if made is None:
         raise CaseExists(existing=await _existing(tx, body))

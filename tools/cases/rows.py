@@ -110,7 +110,7 @@ class WholeCase(CaseRow):
 
 
 class Pagination(Row):
-    """Where a page stands; `total` counts up to 10,000."""
+    """Where a page stands; `total` counts up to 1,000."""
 
     total: int
     limit: int
