@@ -1,8 +1,10 @@
 """Releases: evidence or an admin's word, one step back, and a row for every step."""
 
+import asyncio
+
 import pytest
 
-from memory.db import Tx
+from memory.db import Database, Tx
 from tests.given import Given
 from tests.tools.shelf_of_prompts import ANALYSIS, OFFER, WORDS, WRITERS, Library
 from tools import ai_prompts
@@ -229,3 +231,24 @@ class TestReleases:
             with pytest.raises(Exception, match=r"immutable|violates"):
                 async with tx.savepoint():
                     await tx.run(f"UPDATE prompt_releases SET {change}")  # pyright: ignore[reportArgumentType]
+
+
+class TestTwoAtOnce:
+    async def test_the_second_release_is_weighed_against_the_first(self, db: Database):
+        async with db.transaction() as tx:
+            admin = await Given(tx).user("admin")
+            library = Library(tx, admin)
+            await library.ship()
+            for words in ("Two {{ content }} {{ subject }}", "Three {{ content }} {{ subject }}"):
+                await library.edit(words)
+            await library.evaluate(2)
+            await library.evaluate(3)
+
+        async def release(version: int) -> str:
+            async with db.transaction() as tx:
+                try:
+                    return (await Library(tx, admin).release(version)).kind
+                except NotReleasable:
+                    return "refused"
+
+        assert sorted(await asyncio.gather(release(2), release(3))) == ["refused", "verdict"]
