@@ -1,10 +1,51 @@
 """HTML mail as text: lines, quotes, and nothing that the reader would not see."""
 
 import time
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 
-from tools.mail import html, replies
+from tools.mail import elements, html, replies
+
+TAGS = ["p", "div", "span", "b", "table", "tr", "td", "th", "ul", "li", "blockquote", "pre", "h2", "center", "font", "a", "o:p", "style", "script", "title", "xmp", "svg", "select"]  # fmt: skip
+DRESS = [
+    "", ' class="MsoNormal"', ' style="margin:0"', ' style="display:none"', ' style="color:#fff"', ' style="color:#333"', ' style="background:#000"',
+    ' style="color:#d0d0d0;background-color:#cccccc"', " hidden", " class=gmail_quote", " bgcolor=black", " color=white", " size=0", " class=gone",
+    ' class="webkit-indent-blockquote"', ' title="a>b<c"', ' a"b=1', " a<b=1",
+]  # fmt: skip
+WORDS = [
+    "one",
+    " two ",
+    "\n",
+    "&nbsp;",
+    "&lt;p&gt;",
+    "&amp;nbsp;",
+    "x < y",
+    ">",
+    "<br>",
+    "<hr>",
+    "<!-- c -->",
+    "<!--",
+    "</p>",
+    "<td>",
+    "<a<b>",
+    "&#31;",
+]
+ELEMENT = some.tuples(some.sampled_from(TAGS), some.sampled_from(DRESS))
+MARKUP = some.recursive(
+    some.sampled_from(WORDS),
+    lambda inner: some.builds(
+        lambda element, inside, closed: (
+            f"<{element[0]}{element[1]}>{''.join(inside)}{f'</{element[0]}>' if closed else ''}"
+        ),
+        ELEMENT,
+        some.lists(inner, max_size=4),
+        some.booleans(),
+    ),
+    max_leaves=12,
+)
 
 
 class TestToText:
@@ -130,6 +171,40 @@ class TestToText:
     def test_embedded_pictures_do_not_count_as_markup(self):
         picture = "A/b+" * 50_000
         assert html.to_text(f'<p>one<img src="data:image/png;base64,{picture}">two</p>') == "onetwo"
+
+
+class TestReadingWithoutWalking:
+    """Most mail is read from what the parser writes; the walk over the tree is what it must agree with."""
+
+    @given(some.lists(MARKUP, max_size=4).map("".join))
+    def test_reads_what_the_walk_reads(self, markup):
+        shown = html.to_text(markup)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(html, "_flat", never)
+            assert shown == html.to_text(markup)
+
+    def test_walks_only_where_a_tag_is_unclear(self, monkeypatch):
+        monkeypatch.setattr(html._Walk, "text_of", refuse)
+        plain = '<html><body bgcolor="white"><p class="MsoNormal"><span style="color:#1F497D">One</span></p><!-- x --><table><tr><td>a</td></tr></table>'
+        assert html.to_text(plain) == "One\na"
+        with pytest.raises(AssertionError):
+            html.to_text('<p>One</p><p style="color:#fefefe">Two</p>')
+
+    def test_keeps_what_tags_write_within_bounds(self):
+        marks = elements._Marks(lambda tags: tags)
+        for number in range(3 * marks.kept):
+            assert marks[f"<p id={number}>"] == f"<p id={number}>"
+        assert marks["<p " + "x" * marks.longest + ">"]
+        assert len(marks) <= marks.kept
+        assert max(map(len, marks)) <= marks.longest
+
+
+def never(*_: Any) -> None:
+    """The way around the walk, closed."""
+
+
+def refuse(*_: Any) -> str:
+    raise AssertionError("walked")
 
 
 class TestLooksLikeHtml:

@@ -277,11 +277,15 @@ def _is_attribution(text: str) -> bool:
     ends = _ENDS.search(text) is not None
     if not ends:
         # Some clients write no colon; then the verb itself has to end the line.
-        verbs = list(_VERB.finditer(text))
-        return bool(verbs) and not text[verbs[-1].end() :].strip(" -*_.") and _ADDRESS.search(text) is not None
+        verbs = list(_VERB.finditer(text)) if _holds_address(text) else []
+        return bool(verbs) and not text[verbs[-1].end() :].strip(" -*_.")
     if _OPENING.match(text) is None:  # the name comes first: then only a verb makes it an attribution
-        return _VERB.search(text) is not None and _ADDRESS.search(text) is not None
-    return _VERB.search(text) is not None or _ADDRESS.search(text) is not None
+        return _holds_address(text) and _VERB.search(text) is not None
+    return _holds_address(text) or _VERB.search(text) is not None
+
+
+def _holds_address(text: str) -> bool:
+    return "@" in text and _ADDRESS.search(text) is not None
 
 
 def may_be_attribution(lines: Sequence[str], start: int) -> bool:

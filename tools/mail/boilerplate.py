@@ -1,6 +1,7 @@
 """What mail gateways and senders add to every message: banners above, disclaimers and unsubscribe footers below."""
 
 import re
+from functools import lru_cache
 
 MAX_PARAGRAPH = 4000
 _LOOKED_AT_ABOVE = 3
@@ -195,6 +196,7 @@ def _footer_line(lines: list[str]) -> int:
     return 0
 
 
+@lru_cache(maxsize=1024)
 def is_footer(text: str) -> bool:
     """Whether the paragraph is a disclaimer, a virus notice or the footer of a list."""
     lowered = text.lower()

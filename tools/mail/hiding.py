@@ -1,50 +1,10 @@
 """What an HTML mail carries but does not show: the ways in which markup hides words from the person it is sent to."""
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any
 
-_SUSPECT = (
-    "hidden",
-    "display:none",
-    "visibility:collapse",
-    "opacity:0",
-    "opacity:.0",
-    "mso-hide",
-    "font-size:0",
-    "font-size:1p",
-    "font-size:.",
-    "font-size:1.",
-    "font:",
-    "height:0",
-    "height:1px",
-    "width:0",
-    "indent:-",
-    "left:-",
-    "top:-",
-    "right:-",
-    "bottom:-",
-    "clip",
-    "scale(0",
-    "color:#f",
-    "color:#e",
-    "color:white",
-    "color:snow",
-    "color:ivory",
-    "color:ghost",
-    "color:floral",
-    "transparent",
-    "rgba(",
-    "color:rgb(",
-    "hsl",
-    "background",
-    "/*",
-    "\\",
-    "&#",
-    "&colon",
-    "&lpar",
-)
-_STYLES = re.compile(r"""style\s*=\s*("[^"]*"?|'[^']*'?|[^\s>]+)""")
 _STYLE_BLOCK = re.compile(r"<style\b[^>]*>(.*?)(?:</style|\Z)", re.DOTALL)
 _CSS_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)|<!--|-->", re.DOTALL)
 _SIMPLE_SELECTOR = re.compile(r"^(?:[a-z][a-z0-9]*)?([.#][\w-]+)$", re.IGNORECASE)
@@ -80,12 +40,14 @@ _ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})\s?|(.))", re.DOTALL)
 _CACHED = 400
 _NEAR = 24
 _LIGHT = 255 - _NEAR
+_PALE = 200
 _ANCESTORS = 40
 _MAX_RULES = 4000
 _LONG_RULE = 2000
 _LONG_SHEET = 10_000
 
 Color = tuple[int, int, int]
+Attributes = Mapping[str, str | None]
 
 
 class Hiding:
@@ -93,56 +55,63 @@ class Hiding:
 
     __slots__ = ("names", "painted")
 
-    def __init__(self, names: frozenset[str], *, painted: bool) -> None:
+    def __init__(self, html: str, names: frozenset[str]) -> None:
         self.names = names
-        self.painted = painted
-
-    @classmethod
-    def of(cls, html: str) -> Self | None:
-        """Return the document's hiding rules, or None when nothing in it can hide text."""
         lowered = html.lower()
-        sheets = _STYLE_BLOCK.findall(lowered[:1_000_000]) if "<style" in lowered else []
-        names = {
-            name
-            for sheet in sheets
-            for name in (_cached_names(sheet) if len(sheet) < _LONG_SHEET else _hiding_names(sheet))
-        }
-        styles = "".join("".join(set(_STYLES.findall(lowered))).split())
-        attributes = " hidden" in lowered or "\nhidden" in lowered or "<font" in lowered or "bgcolor" in lowered
-        if not names and not attributes and not _is_suspect(styles):
-            return None
-        return cls(frozenset(names), painted="background" in styles or "bgcolor" in lowered)
+        self.painted = "background" in lowered or "bgcolor" in lowered or "&#" in lowered
 
-    def hides(self, node: Any, tag: str) -> bool:
+    def hides(self, node: Any, tag: str, attributes: Attributes) -> bool:
         """Whether a reader would not see this element."""
-        attributes: dict[str, str | None] = node.attributes
-        if not attributes:
-            return False
         if "hidden" in attributes or (tag == "input" and attributes.get("type") == "hidden"):
             return True
         if self.names and self._is_named(attributes):
             return True
-        style = attributes.get("style")
-        if tag == "font" and attributes.get("size") == "0":
-            return True
-        if not style and tag != "font":
-            return False
-        gone, ink = _verdict(style or "", attributes.get("color") if tag == "font" else None)
+        gone, ink = _dress(tag, attributes)
         if gone or ink is None:
             return gone
         return (self.painted or min(ink) >= _LIGHT) and _near(ink, _paper(node))
 
-    def _is_named(self, attributes: dict[str, str | None]) -> bool:
+    def _is_named(self, attributes: Attributes) -> bool:
         if any(f".{name}" in self.names for name in (attributes.get("class") or "").lower().split()):
             return True
         return f"#{(attributes.get('id') or '').lower()}" in self.names
 
 
-def _is_suspect(styles: str) -> bool:
-    for word in _SUSPECT:  # noqa: SIM110 - a generator would cost more than the search
-        if word in styles:
-            return True
-    return False
+def hidden_names(html: str) -> frozenset[str]:
+    """Return the classes and ids (".name", "#name") that the document's style sheets hide."""
+    lowered = html.lower()
+    if "<style" not in lowered:
+        return frozenset()
+    sheets = _STYLE_BLOCK.findall(lowered[:1_000_000])
+    return frozenset(
+        name
+        for sheet in sheets
+        for name in (_cached_names(sheet) if len(sheet) < _LONG_SHEET else _hiding_names(sheet))
+    )
+
+
+def is_harmless(tag: str, attributes: Attributes) -> bool:
+    """
+    Whether the element is no part of any hiding by its own attributes, whatever document it stands in.
+
+    Nothing hides it itself, its words are too dark to vanish on white, and its background too light for dark words.
+    """
+    if not attributes:
+        return True
+    gone, ink = _dress(tag, attributes)
+    if gone or "hidden" in attributes or (ink is not None and min(ink) >= _PALE):
+        return False
+    written = _BACKGROUND.search(attributes.get("style") or "")
+    paint, _ = _color((written[1] if written else attributes.get("bgcolor")) or "")
+    return paint is None or min(paint) > _PALE + _NEAR
+
+
+def _dress(tag: str, attributes: Attributes) -> tuple[bool, Color | None]:
+    """Return whether the element's style hides it, and the colour of its words when it sets one."""
+    style = attributes.get("style") or ""
+    if tag == "font":
+        return (True, None) if attributes.get("size") == "0" else _verdict(style, attributes.get("color"))
+    return _verdict(style, None) if style else (False, None)
 
 
 @lru_cache(maxsize=512)

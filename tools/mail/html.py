@@ -7,104 +7,25 @@ and what a client would not show (display:none, zero size, off screen, white on 
 
 import re
 from html import unescape
+from operator import methodcaller
 from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
 
+from tools.mail import elements, hiding
+from tools.mail.elements import BREAK, CLOSE, OPEN, SOFT, UNCLEAR
 from tools.mail.hiding import Hiding
 
-HISTORY = "\x1d"
-"""Stands alone on a line where the markup says that the quoted history begins."""
-
+HISTORY = elements.HISTORY
 MAX_CHARS = 4_000_000
 MAX_DEPTH = 400
 _SHALLOW = 600
-
-_BREAK = "\x1e"
-_SOFT = "\x1f"
-_OPEN, _CLOSE = "\x02", "\x03"
-_OWN_MARKS = ("\x02", "\x03", "\x1d", "\x1e", "\x1f")
 _LONG_TAG = 8_000
 _TAG_TOO_LONG = re.compile(r"<[a-zA-Z][^<>]{8000}")
 _DATA = re.compile(r"data:[^\"'\s<>]{200,}")
+_RUN = re.compile(r"(<[^<>]*>(?:[ \t\r\n]*<[^<>]*>)*)")
+_COMMENT = re.compile("<!--.*?-->", re.DOTALL)
 
-_BLOCKS = frozenset(
-    [
-        "address",
-        "article",
-        "aside",
-        "blockquote",
-        "center",
-        "dd",
-        "details",
-        "div",
-        "dl",
-        "dt",
-        "fieldset",
-        "figcaption",
-        "figure",
-        "footer",
-        "form",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "h5",
-        "h6",
-        "header",
-        "hr",
-        "li",
-        "main",
-        "nav",
-        "ol",
-        "p",
-        "pre",
-        "section",
-        "table",
-        "tr",
-        "ul",
-        "summary",
-    ]
-)
-_SPACED = frozenset(("p", "h1", "h2", "h3", "h4", "h5", "h6"))
-_CELLS = frozenset(("td", "th"))
-_MARKED = _BLOCKS | _CELLS | {"br"}
-_UNSEEN = frozenset(
-    [
-        "head",
-        "script",
-        "style",
-        "title",
-        "template",
-        "noframes",
-        "object",
-        "applet",
-        "iframe",
-        "select",
-        "datalist",
-        "audio",
-        "video",
-        "canvas",
-        "map",
-        "svg",
-        "math",
-        "-comment",
-        "-doctype",
-    ]
-)
-_NO_MARGIN = re.compile(r"margin(?:-top)?\s*:\s*0|margin-bottom\s*:\s*0", re.IGNORECASE)
-_CUES = (
-    "gmail_quote",
-    "divRplyFwdMsg",
-    "appendonsend",
-    "yahoo_quoted",
-    "OLK_SRC_BODY_SECTION",
-    "protonmail_quote",
-    "zmail_extra",
-    "tutanota_quote",
-    "mailru_quote",
-    "ms-outlook-mobile-reference-message",
-)
 _TAGS = re.compile(r"<(/?)([a-zA-Z][a-zA-Z0-9]*)[^<>]*>")
 _ANY_TAG = re.compile(r"<(?:br|/?(?:p|div|tr|li|h[1-6]|table|blockquote))\b[^<>]*>", re.IGNORECASE)
 _MARKUP = re.compile(
@@ -132,7 +53,6 @@ _UNNESTED = frozenset(
         "wbr",
     ]
 )
-_SOFTS = re.compile("\x1f{2,}")
 _BLANK = re.compile("\x1f[ \n\r\t]{0,200}\xa0[ \n\r\t\xa0]{0,200}(?=\x1f)")
 """A block of nothing but a fixed space: editors write empty lines so."""
 _SPACES = re.compile(" {2,}")
@@ -163,16 +83,37 @@ def to_text(html: str) -> str:
     body = tree.body
     if body is None:
         return ""
-    walk = _Walk(Hiding.of(html), watch=any(cue in html for cue in _CUES))
-    return _lines("".join(walk.pieces_of(body)))
+    names = hiding.hidden_names(html)
+    marked = None if names else _flat(tree.root, body)
+    return _lines(_Walk(Hiding(html, names)).text_of(body) if marked is None else marked)
 
 
 def _safe(html: str) -> str:
-    """Return the markup without this module's own marks and without embedded files."""
-    for mark in _OWN_MARKS:
+    """Return the markup without our own marks and without embedded files."""
+    for mark in elements.MARKS:
         if mark in html:
             html = html.replace(mark, "")
     return _DATA.sub("", html) if "data:" in html else html
+
+
+def _flat(root: Any, body: Any) -> str | None:
+    """
+    Return the marked text, or None when a tag can only be judged in its place in the tree.
+
+    The parser writes its tree down again: with every element closed, every attribute quoted and every bracket of the
+    text escaped. In this form tags can be told from text without walking.
+    """
+    if not hiding.is_harmless("html", root.attributes):
+        return None
+    written = body.html
+    if "<!--" in written:
+        written = _COMMENT.sub("", written)
+    pieces = _RUN.split(written)
+    pieces[1::2] = map(elements.runs.__getitem__, pieces[1::2])
+    marked = "".join(pieces)
+    if UNCLEAR in marked or "<" in marked:  # a bracket that is left over was part of an element's name
+        return None
+    return unescape(marked) if "&" in marked else marked
 
 
 def _is_monstrous(html: str) -> bool:
@@ -194,118 +135,88 @@ def _depth(html: str) -> int:
 
 
 def _stripped(html: str) -> str:
-    return _lines(unescape(_MARKUP.sub(" ", _ANY_TAG.sub(_BREAK, html))))
+    return _lines(unescape(_MARKUP.sub(" ", _ANY_TAG.sub(BREAK, html))))
 
 
 class _Walk:
     """One pass over the tree: `pieces` is the text so far, with marks for line ends and quote borders."""
 
-    __slots__ = ("hiding", "pieces", "verbatim", "watch")
+    __slots__ = ("hiding", "pieces", "verbatim")
 
-    def __init__(self, hiding: Hiding | None, *, watch: bool) -> None:
-        self.hiding = hiding
-        self.watch = watch
+    def __init__(self, rules: Hiding) -> None:
+        self.hiding = rules
         self.verbatim = 0
         self.pieces: list[str] = []
 
-    def pieces_of(self, root: Any) -> list[str]:
-        """Return the pieces below `root`, entering and leaving each element once and without recursion."""
-        put = self.pieces.append
-        hiding = self.hiding
-        above: list[tuple[Any, str]] = []
+    def text_of(self, root: Any) -> str:
+        """Return the marked text below `root`, entering and leaving each element once and without recursion."""
+        above: list[Any] = []
         node = root.first_child
         while node is not None:
-            tag = node.tag
-            if tag == "-text":
-                text = node.text_content
-                put(text.replace("\n", _BREAK) if self.verbatim else text)
-            elif tag not in _UNSEEN and (hiding is None or not hiding.hides(node, tag)):
-                if tag in _MARKED:
-                    self.enter(node, tag)
-                child = node.first_child
-                if child is not None:
-                    above.append((node, tag))
-                    node = child
-                    continue
-                if tag in _BLOCKS:
-                    self.leave(node, tag)
+            child = self.enter(node)
+            if child is not None:
+                above.append(node)
+                node = child
+                continue
             following = node.next
             while following is None:
                 if not above:
-                    return self.pieces
-                node, tag = above.pop()
-                if tag in _BLOCKS:
-                    self.leave(node, tag)
+                    return "".join(self.pieces)
+                node = above.pop()
+                self.leave(node)
                 following = node.next
             node = following
-        return self.pieces
+        return "".join(self.pieces)
 
-    def enter(self, node: Any, tag: str) -> None:
-        """Write what stands before the element's content."""
-        if tag == "br":
-            self.pieces.append(_BREAK)
-        elif tag in _BLOCKS:
-            self.pieces.append(_SOFT)
-            if tag == "blockquote":
-                self.pieces.append(_OPEN if _is_quote(node) else "")
-            elif tag == "li":
-                self.pieces.append("- ")
-            elif tag in _SPACED and not _is_tight(node):
-                self.pieces.append(_BREAK)
-            elif tag == "pre":
-                self.verbatim += 1
-            elif self.watch and tag == "div" and _begins_history(node):
-                self.pieces.append(f"{HISTORY}{_BREAK}")
-        elif tag in _CELLS:
-            self.pieces.append(" ")
+    def enter(self, node: Any) -> Any:
+        """Write what stands before the node's content, and return its first child when it has one that shows."""
+        tag = node.tag
+        if tag == "-text":
+            text = node.text_content
+            self.pieces.append(text.replace("\n", BREAK) if self.verbatim else text)
+            return None
+        if tag in elements.UNSEEN:
+            return None
+        attributes = node.attributes
+        if attributes and self.hiding.hides(node, tag, attributes):
+            return None
+        if tag in elements.MARKED:
+            self.pieces.append(elements.opening(tag, attributes))
+            self.verbatim += tag == "pre"
+        child = node.first_child
+        if child is None:
+            self.leave(node)
+        return child
 
-    def leave(self, node: Any, tag: str) -> None:
+    def leave(self, node: Any) -> None:
         """Write what stands after the element's content."""
-        if tag == "blockquote" and _is_quote(node):
-            self.pieces.append(f"{_SOFT}{_CLOSE}{_SOFT}")
-        else:
-            self.pieces.append(_SOFT)
-        if tag == "pre":
-            self.verbatim -= 1
+        tag = node.tag
+        if tag in elements.MARKED:
+            self.pieces.append(elements.closing(tag, node.attributes))
+            self.verbatim -= tag == "pre"
 
 
-def _is_quote(node: Any) -> bool:
-    """Whether a blockquote quotes: clients also use it to indent, with a class or a margin that says so."""
-    attributes = node.attributes
-    return "webkit-indent-blockquote" not in (attributes.get("class") or "")
-
-
-def _is_tight(node: Any) -> bool:
-    """Whether a paragraph is one line of an editor that writes every line as a paragraph without margins."""
-    attributes = node.attributes
-    if not attributes:
-        return False
-    if (attributes.get("class") or "").lower().startswith(("mso", "p1", "xmso", "elementtoproof")):
-        return True
-    return _NO_MARGIN.search(attributes.get("style") or "") is not None
-
-
-def _begins_history(node: Any) -> bool:
-    attributes = node.attributes
-    if not attributes:
-        return False
-    named = f"{attributes.get('class') or ''} {attributes.get('id') or ''}"
-    return named != " " and any(cue in named for cue in _CUES)
+_trimmed = methodcaller("strip", " ")
 
 
 def _lines(marked: str) -> str:
     """Return the marked text as lines: spaces collapsed, soft ends merged into the ends before them, quotes prefixed."""
-    text = _BLANK.sub(f"{_SOFT}{_BREAK}", marked) if "\xa0" in marked else marked
+    text = _BLANK.sub(SOFT + BREAK, marked) if "\xa0" in marked else marked
     for odd in _ODD_SPACES:
         if odd in text:
             text = text.replace(odd, " ")
     if "  " in text:
         text = _SPACES.sub(" ", text)
-    for mark in (_SOFT, _BREAK):
-        text = text.replace(f" {mark}", mark).replace(f"{mark} ", mark)
-    text = _SOFTS.sub(_SOFT, text)
-    text = text.replace(_BREAK + _SOFT, _BREAK).replace(_SOFT, "\n").replace(_BREAK, "\n").strip("\n ")
-    if _OPEN in text:
+    text = "\n".join(filter(None, map(_trimmed, text.split(SOFT))))
+    if BREAK in text:
+        text = (
+            text.replace(f" {BREAK}", BREAK)
+            .replace(f"{BREAK} ", BREAK)
+            .replace(f"{BREAK}\n", "\n")
+            .replace(BREAK, "\n")
+        )
+    text = text.strip("\n ")
+    if OPEN in text:
         text = _quoted(text)
     return _GAPS.sub("\n\n", text) if "\n\n\n" in text else text
 
@@ -315,8 +226,8 @@ def _quoted(text: str) -> str:
     out: list[str] = []
     depth = 0
     for line in text.split("\n"):
-        opened, closed = line.count(_OPEN), line.count(_CLOSE)
-        shown = line.replace(_OPEN, "").replace(_CLOSE, "") if opened or closed else line
+        opened, closed = line.count(OPEN), line.count(CLOSE)
+        shown = line.replace(OPEN, "").replace(CLOSE, "") if opened or closed else line
         depth = min(depth + opened, _MAX_QUOTES)
         if shown or not (opened or closed):
             out.append("> " * depth + shown)

@@ -8,7 +8,7 @@ message is kept whole, because it is what the sender wants read. Time is linear 
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tools.mail import attributions, boilerplate
 from tools.mail.html import HISTORY
@@ -20,7 +20,10 @@ MAX_ATTEMPTS = 200
 """Lines that may be tried as the start of an attribution: real mail has a handful."""
 
 OWN, EMPTY, QUOTED, OPENING, FORWARD = "tEqsf"
+_SPECIAL = re.compile(f"[{QUOTED}{OPENING}{FORWARD}]")
 
+_DULL = re.compile(r"[A-Za-z][A-Za-z ,.;'()!?/&\"]{4,}+(?<=[A-Za-z.,!?)])")
+"""A line of words alone: no mark, digit or colon that something other than somebody's own sentence would have."""
 _QUOTE = re.compile(r"^[ \t]{0,6}(?:[A-Z][A-Za-z]{0,3})?>+")
 _DECORATED = re.compile(r"^\s*>{2,}.*<{2,}\s*$")
 _DIGIT = re.compile(r"\d")
@@ -38,8 +41,7 @@ _REPLY_SUBJECT = re.compile(
 _CONTINUED = re.compile(r"[^\s.!?:;,]$")
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """One mail's text in its parts. `text` is what its sender wrote, for reading and analysis."""
 
     text: str
@@ -82,7 +84,7 @@ def _joined(lines: list[str], rest: str | None) -> str:
 
 
 def _tidied(lines: list[str]) -> str:
-    text = "\n".join(line for line in lines if line != HISTORY)
+    text = "\n".join([line for line in lines if line != HISTORY] if HISTORY in lines else lines)
     if "\n\n\n" in text:
         text = re.sub("\n{3,}", "\n\n", text)
     return text.strip("\n").rstrip()
@@ -106,20 +108,32 @@ class _Marked:
         opened = seen = False
         while index < len(self.lines):
             line = self.lines[index]
-            mark, end = self._plain_mark(line), index + 1
-            if mark == OWN and len(line) <= 4 * attributions.MAX_LINE:
-                mark, end, headerless = self._opening_mark(index, headerless)
-            if mark == OPENING:
-                self.ends[index] = end
+            if _DULL.fullmatch(line) and "  " not in line:
+                mark, end = OWN, index + 1
+            else:
+                mark, end, headerless = self._mark_at(index, headerless)
             self.marks.extend(mark * (end - index))
             index = end
-            forwards = mark == FORWARD and (opened or not seen)
-            if forwards or (opened and mark == OWN and not attributions.is_rule(line)):
+            if mark == EMPTY:
+                continue
+            if (mark == FORWARD and (opened or not seen)) or (
+                opened and mark == OWN and not attributions.is_rule(line)
+            ):
                 # Whatever follows goes where this line goes: the rest need not be looked at.
                 self.marks.extend(OWN * (len(self.lines) - index))
                 return
             seen = seen or mark in (OPENING, QUOTED)
             opened = mark == OPENING or (opened and mark != QUOTED)
+
+    def _mark_at(self, index: int, headerless: int) -> tuple[str, int, int]:
+        """Return the mark of a line, the line after what it opens, and how far no header block begins."""
+        line = self.lines[index]
+        mark, end = self._plain_mark(line), index + 1
+        if mark == OWN and len(line) <= 4 * attributions.MAX_LINE:
+            mark, end, headerless = self._opening_mark(index, headerless)
+        if mark == OPENING:
+            self.ends[index] = end
+        return mark, end, headerless
 
     def _plain_mark(self, line: str) -> str:
         if line == HISTORY:
@@ -201,7 +215,9 @@ class _Parts:
 
     def sort(self) -> None:
         """Sort every line; an opening that no quoted line follows takes all the rest."""
-        index = 0
+        special = _SPECIAL.search("".join(self.marks))
+        index = special.start() if special else len(self.marks)
+        self.own.extend(self.lines[:index])
         while index < len(self.marks):
             mark = self.marks[index]
             if mark == FORWARD and not self.quoted:

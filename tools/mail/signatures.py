@@ -1,11 +1,13 @@
 """Signatures: what clients and people put below their words in every mail."""
 
 import re
+from functools import lru_cache
 
 MAX_SIGNATURE_LINES = 25
 MAX_CARD_LINES = 14
 
 _DELIMITER = re.compile(r"^(?:-- ?|—|__|--\u00a0)\s*$")
+_RULED = " \t_-=*"
 _LONG_RULE = re.compile(r"^\s*[_\-=*]{5,}\s*$")
 _MOBILE = re.compile(
     r"^\W{0,4}(?:"
@@ -108,7 +110,8 @@ def split_signature(text: str) -> tuple[str, str]:
     and a name, at the contact card. The closing and the name stay with the words.
     """
     lines = text.rsplit("\n", 3 * MAX_SIGNATURE_LINES)  # the first piece is all that stands above
-    cut = _above_footers(lines, _delimiter(lines))
+    delimited = "--" in text or "—" in text or "__" in text
+    cut = _above_footers(lines, _delimiter(lines) if delimited else len(lines))
     cut = _ruled_card(lines, _card_start(lines, cut))
     while cut and (not lines[cut - 1].strip() or _LONG_RULE.match(lines[cut - 1][:200])):
         cut -= 1
@@ -136,6 +139,8 @@ def _above_footers(lines: list[str], cut: int) -> int:
     return cut
 
 
+# The same few people write most of a mailbox, and end every mail alike.
+@lru_cache(maxsize=2048)
 def _is_client_footer(line: str) -> bool:
     lowered = line.lower()
     for stem in _MOBILE_STEMS:
@@ -149,7 +154,7 @@ def _card_start(lines: list[str], cut: int) -> int:
     end = cut
     for index in range(cut - 1, max(-1, cut - MAX_CARD_LINES - 4), -1):
         line = lines[index]
-        if not line or len(line) > 45 or line.count(" ") > 6 or not _CLOSING.match(line.strip()):
+        if not line or len(line) > 45 or line.count(" ") > 6 or not _is_closing(line):
             continue
         below = [(at, lines[at]) for at in range(index + 1, cut) if lines[at].strip()]
         card = [(at, line) for at, line in below[1:] if not _LONG_RULE.match(line)]
@@ -163,12 +168,19 @@ def _card_start(lines: list[str], cut: int) -> int:
     return end
 
 
+@lru_cache(maxsize=2048)
+def _is_closing(line: str) -> bool:
+    return _CLOSING.match(line.strip()) is not None
+
+
 def _ruled_card(lines: list[str], cut: int) -> int:
     """Return where a contact card below a drawn rule begins, or `cut`."""
+    if not any(line[:1] in _RULED for line in filter(None, lines[max(0, cut - MAX_CARD_LINES - 1) : cut])):
+        return cut
     below: list[str] = []
     for index in range(cut - 1, max(-1, cut - MAX_CARD_LINES - 2), -1):
         line = lines[index][:200]
-        if below and line[:1] in " \t_-=*" and _LONG_RULE.match(line):
+        if below and line[:1] in _RULED and _LONG_RULE.match(line):
             facts = sum(bool(_CARD.search(other)) for other in below)
             told = any(
                 _POSTSCRIPT.match(other) or (_ENDS_SENTENCE.search(other) and len(other) > 60) for other in below
