@@ -32,7 +32,7 @@ class CompanyExists(Conflict):
 
 
 class CompanyInUse(Conflict):
-    """The company still has products or open deals."""
+    """The company still has products, open deals or open cases."""
 
 
 class OnlyManagers(Forbidden):
@@ -293,6 +293,7 @@ async def delete_company(tx: Tx, caller: Caller, company_id: UUID) -> None:
         """
         SELECT EXISTS (SELECT 1 FROM company_products p WHERE p.company_id = c.id)
             OR EXISTS (SELECT 1 FROM deals d WHERE d.company_id = c.id AND d.stage NOT LIKE 'closed%%')
+            OR EXISTS (SELECT 1 FROM support_case_read_model m WHERE m.company_id = c.id AND m.status NOT IN ('resolved', 'closed'))
           FROM companies c
          WHERE c.id = %(company_id)s AND c.deleted_at IS NULL
            FOR UPDATE

@@ -10,6 +10,7 @@ from memory.callers import SYSTEM, Caller
 from memory.db import Json, Tx
 from memory.events import StreamMoved
 from tests.given import Given
+from tools import companies
 from tools.cases import clocks, decisions, figures, handling, listing
 from tools.cases import commands as asked
 from tools.cases.commands import Command, CreateCaseIn
@@ -217,6 +218,15 @@ class TestExecute:
     ):
         found = await after(tx, await given.case(), asked.SubmitCsatIn(command="submit_csat", score=score))
         assert (found.csat_score, found.engagement_impact) == (score, impact)
+
+
+class TestDeleteCompany:
+    async def test_a_company_with_an_open_case_stays(self, tx: Tx, given: Given):
+        case = await given.case()
+        with pytest.raises(companies.CompanyInUse):
+            await companies.delete_company(tx, SYSTEM, case.company_id)
+        await after(tx, case, RESOLVE)
+        await companies.delete_company(tx, SYSTEM, case.company_id)
 
 
 class TestClocks:

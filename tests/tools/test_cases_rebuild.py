@@ -55,7 +55,7 @@ STEPS = st.one_of(
 PLANS = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from([0.0, 0.4, 1.0, 7.5, 60.0]), st.booleans(), STEPS),
     min_size=5,
-    max_size=40,
+    max_size=30,
 )
 
 
@@ -157,7 +157,7 @@ async def empty(tx: Tx) -> None:
 
 class TestRebuild:
     def test_makes_what_was_there(self, worker_url: str):
-        @settings(max_examples=40, deadline=None)
+        @settings(max_examples=25, deadline=None)
         @having(PLANS)
         def whatever_happens(plan: list[Any]) -> None:
             asyncio.run(play(worker_url, plan))
