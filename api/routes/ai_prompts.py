@@ -92,6 +92,14 @@ async def list_history(
 # By key -----------------------------------------------------------------------------------------------------------
 
 
+@router.get("/{key}/versions", summary="List the versions of a key")
+async def list_versions(
+    key: Key, filter: Annotated[ai_prompts.HistoryFilter, Query()], user: User, tx: Reading
+) -> ai_prompts.HistoryOut:
+    """List the versions of a prompt, newest first, with how each of them stands."""
+    return await ai_prompts.list_versions(tx, user, key, filter)
+
+
 @router.get("/{key}/versions/{version}", summary="Get a version of a prompt")
 async def get_version(key: Key, version: Version, user: User, tx: Reading) -> ai_prompts.VersionDetail:
     """Get one version with its words, its author and whether it is a draft, active, or was active before."""
@@ -131,9 +139,12 @@ async def dry_run(key: Key, body: DryRunIn, user: User, services: Services) -> D
 
 
 @router.get("/{key}/versions/{version}/readiness", summary="May a version be released?")
-async def get_readiness(key: Key, version: Version, user: User, tx: Reading) -> ai_prompts.ReadinessOut:
+async def get_readiness(
+    key: Key, version: Version, user: User, tx: Reading, services: Services
+) -> ai_prompts.ReadinessOut:
     """Get the checks of a version, what the evals say of it against the active one, and whether it may be released."""
-    return await ai_prompts.get_readiness(tx, user, key, version, prompt_trials.find_offer(key))
+    writers, offer = services.settings.prompt_write_roles, prompt_trials.find_offer(key)
+    return await ai_prompts.get_readiness(tx, user, key, version, offer, writers)
 
 
 @router.get("/{key}/releases", summary="List a prompt's releases")

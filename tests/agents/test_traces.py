@@ -68,6 +68,19 @@ def behind(found: TraceOut) -> tuple[str, int, str, bool, str, str]:
     )  # fmt: skip
 
 
+async def test_every_table_that_keeps_an_answer_names_its_prompt(db: Database):
+    async with db.reading() as tx:
+        tables = await tx.many(
+            str,
+            """
+            SELECT table_name FROM information_schema.columns
+             WHERE table_schema = 'public' AND column_name IN ('engine', 'prompt_key', 'prompt_version') AND table_name <> 'agent_runs'
+             GROUP BY 1 HAVING count(*) FILTER (WHERE left(column_name, 6) = 'prompt') < 2
+            """,
+        )
+    assert tables == []
+
+
 class TestGetTrace:
     async def test_leads_from_all_that_a_reading_leaves(self, db: Database, engine: Engine, rep: Caller, mail: Any):
         await runs.perform_run(engine, rep, "analysis", {"communication_id": str(mail.id)})

@@ -101,15 +101,18 @@ class TestReading:
         found = (await rep.get(f"{AT}/lookup", params={"suffix": ["support", "sales"]})).json()
         assert found["answers"] == {"key": ANALYSIS, "version": 1, "source": "database"}
         assert [step["key"] for step in found["steps"]] == [f"{ANALYSIS}__support", f"{ANALYSIS}__sales", ANALYSIS]
+        listed = (await rep.get(f"{AT}/versions")).json()["history"]
+        assert [(row["version"], row["state"]) for row in listed] == [(2, "draft"), (1, "active")]
+        assert (await rep.get(f"{AT}/versions/2/readiness")).status_code == 403
         detail = (await rep.get(f"{AT}/versions/2")).json()
         assert (detail["state"], detail["prompt_template"], detail["max_tokens"]) == ("draft", NO_PROMISES, 50)
 
     @pytest.mark.parametrize(
         "path", ["versions/9", "versions/9/readiness", "diff?base=1&version=9"]
     )  # fmt: skip
-    async def test_says_what_does_not_exist(self, rep: Any, path: str):
-        assert (await rep.get(f"{AT}/{path}")).status_code == 404
-        assert (await rep.get(f"/api/ai-prompts/nothing/{path}")).status_code == 404
+    async def test_says_what_does_not_exist(self, admin: Any, path: str):
+        assert (await admin.get(f"{AT}/{path}")).status_code == 404
+        assert (await admin.get(f"/api/ai-prompts/nothing/{path}")).status_code == 404
 
 
 class TestPreview:

@@ -64,8 +64,11 @@ class TestUpdatePrompt:
     async def test_adds_no_version_where_no_word_changes(self, library: Library):
         await library.ship()
         await library.edit(WORDS + "\nBe brief.", temperature=0.3, override_reason="For a test")
-        same = await library.edit(WORDS + "\nBe brief.", temperature=0.3, name="Renamed")
+        declared = ["content", "subject"]
+        same = await library.edit(WORDS + "\nBe brief.", temperature=0.3, name="Renamed", variables=declared)
         assert (same.name, same.latest_version) == ("Renamed", 2)
+        with pytest.raises(TemplateBroken, match="differ: subject"):
+            await library.edit(WORDS + "\nBe brief.", variables=["content"])
 
     async def test_refuses_to_write_over_a_later_change(self, library: Library, tx: Tx):
         prompt = await library.ship()

@@ -87,6 +87,12 @@ class TestReleaseVersion:
         )  # fmt: skip
         assert (await library.release(2)).verdicts[0].verdict == "inconclusive"
 
+    async def test_shows_the_evidence_to_those_who_may_release(self, library: Library, tx: Tx, given: Given):
+        with pytest.raises(MayNotWritePrompts):
+            await ai_prompts.get_readiness(tx, await given.user("manager"), ANALYSIS, 1, OFFER)
+        shown = await ai_prompts.get_readiness(tx, await given.user("manager"), ANALYSIS, 1, OFFER, WRITERS)
+        assert (shown.state, shown.may_release, shown.explanation) == ("active", False, "It is active.")
+
     async def test_waits_for_every_suite(self, library: Library):
         await library.edit(WORDS + "\nQuote each.")
         await library.verdict("injection", 2, 1, "same")

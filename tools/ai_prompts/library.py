@@ -7,7 +7,7 @@ from uuid import UUID
 from memory.callers import Caller
 from memory.db import Tx, escape_like
 from memory.errors import Conflict
-from tools.ai_prompts import releases
+from tools.ai_prompts import checks, releases
 from tools.ai_prompts.checks import Offer
 from tools.ai_prompts.rows import (
     JOINED,
@@ -138,7 +138,11 @@ async def _finish(
 
 
 def _changed(before: PromptRow, body: UpdatePromptIn) -> dict[str, Any] | None:
-    """Return the words of the version that the body asks for; None when that is the one there is."""
+    """
+    Return the words of the version that the body asks for; None when that is the one there is.
+
+    Raises `TemplateBroken` when what is declared is not what they use.
+    """
     given = body.model_dump(include=WORDS, exclude_unset=True)
     if "temperature" in given and given["temperature"] is not None:
         given["temperature"] = float(given["temperature"])
@@ -147,6 +151,7 @@ def _changed(before: PromptRow, body: UpdatePromptIn) -> dict[str, Any] | None:
     if body.max_tokens is None:
         given["max_tokens"] = before.max_tokens
     words = before.model_dump(include=WORDS) | given
-    if body.variables is None and all(words[name] == getattr(before, name) for name in WORDS):
+    if all(words[name] == getattr(before, name) for name in WORDS):
+        checks.check_words(words["prompt_template"], words["system_template"], words["schema_template"], body.variables)
         return None
     return words | {"variables": body.variables}

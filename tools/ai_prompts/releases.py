@@ -172,12 +172,15 @@ async def list_releases(tx: Tx, caller: Caller, key: str, filter: HistoryFilter)
     return ReleasesOut(releases=releases)
 
 
-async def get_readiness(tx: Tx, caller: Caller, key: str, version: int, offer: Offer | None) -> ReadinessOut:
+async def get_readiness(
+    tx: Tx, caller: Caller, key: str, version: int, offer: Offer | None, writers: Sequence[str] = ("admin",)
+) -> ReadinessOut:
     """
-    Return whether this version may be released now, with every check and all evidence.
+    Return whether this version may be released now, with every check and all evidence, to those who may release it.
 
-    Raises `NoSuchPrompt`, `NoSuchVersion`.
+    Raises `MayNotWritePrompts`, `NoSuchPrompt`, `NoSuchVersion`.
     """
+    check_writer(caller, writers)
     prompt = await get_prompt_by_key(tx, caller, key)
     return await _weigh(tx, prompt, await get_version(tx, caller, key, version), offer)
 
