@@ -25,7 +25,7 @@ async def process(given: Given) -> Any:
 
 
 async def listed(tx: Tx, caller: Caller, **filter: Any) -> list[Any]:
-    await tx.run("SELECT")
+    await tx.finish()
     page = (await legacy_deals.list_legacy_deals(tx, caller, LegacyDealFilter(**filter))).parse()
     return [deal.id for deal in page.deals]
 
@@ -51,7 +51,7 @@ class TestList:
             last_human_touch_at=tx.now,
         )  # fmt: skip
         await lifecycle.execute(tx, SYSTEM, row.id, lifecycle.SetPhaseIn(toPhase="in_sales"))
-        await tx.run("SELECT")
+        await tx.finish()
         page = (await legacy_deals.list_legacy_deals(tx, rep, LegacyDealFilter(scope="all"))).parse()
         assert page.model_dump() == {
             "deals": [
@@ -74,7 +74,7 @@ class TestList:
 class TestClose:
     async def test_is_lost_and_its_flags_are_resolved(self, tx: Tx, given: Given, process: Any, rep: Caller):
         sale = await a_sale(given, process, owner=rep, since=given.ago(days=40), snoozed_until=given.ago(days=1))
-        await tx.run("SELECT")
+        await tx.finish()
         assert (await stalls.raise_stalls(tx, SYSTEM)).created == 1
         closed = await legacy_deals.close_deal(tx, rep, sale.id, CloseDealIn(reason="No budget"))
         row = await standing(given, sale.id)
@@ -86,7 +86,7 @@ class TestClose:
     async def test_without_a_process_it_only_leaves_the_phase(self, tx: Tx, given: Given, process: Any, rep: Caller):
         row = await given.row("company_products", company_id=(await given.company()).id, product_id=process.product.id)
         await lifecycle.execute(tx, SYSTEM, row.id, lifecycle.SetPhaseIn(toPhase="in_sales"))
-        await tx.run("SELECT")
+        await tx.finish()
         await legacy_deals.close_deal(tx, rep, row.id, CloseDealIn())
         assert (await standing(given, row.id))["phase"] == "churned"
 
@@ -103,7 +103,7 @@ class TestClose:
             legacy_deals.close_deal(tx, rep, sale.id, CloseDealIn()),
             legacy_deals.take_up_deal(tx, rep, sale.id),
         ):
-            await tx.run("SELECT")
+            await tx.finish()
             with pytest.raises(legacy_deals.NotInSales):
                 await deed
 

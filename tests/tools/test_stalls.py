@@ -23,7 +23,7 @@ async def process(given: Given) -> Any:
 
 
 async def run(tx: Tx, at: datetime | None = None) -> stalls.StallsOut:
-    await tx.run("SELECT")  # what was appended goes out with the next statement
+    await tx.finish()
     return await stalls.raise_stalls(Tx(tx.connection, at or tx.now), SYSTEM)
 
 
