@@ -59,7 +59,7 @@ class ConvertProductIn(In):
     """From which product to which; monthly revenue moves unless `transfer_mrr` is false, the priority tier if asked."""
 
     from_product_id: UUID
-    to_product_id: UUID
+    to_product_id: UUID = Field(examples=["0d9c9d5e-5f0a-4a6f-9a56-0c5f1c7a3f10"])
     transfer_mrr: bool = True
     transfer_tier: bool = False
     new_status: NewStatus = "active"

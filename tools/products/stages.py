@@ -71,7 +71,7 @@ def _web_address(value: str) -> str:
     return value
 
 
-FreeForm = Annotated[list[Any] | dict[str, Any], AfterValidator(_small)]
+FreeForm = Annotated[Annotated[list[Any], Field(max_length=200)] | dict[str, Any], AfterValidator(_small)]
 ItemId = Annotated[str, Field(min_length=1, max_length=64)]
 Days = Annotated[int, Field(ge=1, le=3650)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
