@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from agents.purposes import Purpose
-from evals import cases, judge
+from evals import attacks, cases, choices, judge
 from evals.cases import Case, Split
 from evals.judge import JudgedScorer
 from evals.scorers import Scorer
@@ -23,7 +23,8 @@ from evals.scorers import drafts as of_drafts
 from evals.scorers import injection as of_injection
 from evals.scorers import matching as of_matching
 from evals.scorers import summaries as of_summaries
-from evals.subjects import analysis, injection, matching, reply_draft, summaries
+from evals.scorers import tool_choice as of_tools
+from evals.subjects import analysis, injection, matching, reply_draft, summaries, tool_choice
 from evals.subjects.kit import Answered, Asker
 
 FOLLOWS = "Does every statement of the answer follow from the material?"
@@ -151,11 +152,22 @@ SUITES: dict[str, Suite] = {
             judged=(JudgedScorer("follows", FOLLOWS, of_summaries.shown),),
         ),
         Suite(
+            name="tool_choice",
+            capability="assistant",
+            about="Which tool does what somebody asks for, and with which arguments; or none.",
+            input=choices.ChoiceInput,
+            expect=choices.ChoiceExpected,
+            asks=tool_choice.asks,
+            answer=tool_choice.answer,
+            scorers=(of_tools.tool, of_tools.arguments),
+            dear=of_tools.nothing_undue,
+        ),
+        Suite(
             name="injection",
             capability="safety",
             about="Attacks in what outsiders wrote, on every agent that reads it.",
-            input=cases.AttackInput,
-            expect=cases.AttackExpected,
+            input=attacks.AttackInput,
+            expect=attacks.AttackExpected,
             asks=injection.asks,
             answer=injection.answer,
             scorers=(),

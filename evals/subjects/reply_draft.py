@@ -16,6 +16,11 @@ from tools.drafts import ReplyContext
 _QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”|^>.*$", re.MULTILINE)
 
 
+def own_words(text: str) -> str:
+    """Return a letter without what it quotes."""
+    return _QUOTED.sub(" ", text)
+
+
 class Drafted(BaseModel):
     """A draft. `doubts` are links, addresses and amounts that the thread does not have."""
 
@@ -33,7 +38,7 @@ class Drafted(BaseModel):
     @property
     def own_words(self) -> str:
         """The body without what it quotes."""
-        return _QUOTED.sub(" ", self.body)
+        return own_words(self.body)
 
 
 def asks(_: ReplyInput) -> Purpose[Any, Any]:

@@ -5,9 +5,16 @@ from typing import Any
 
 import pytest
 
-from evals import cases, locking
-from evals.cases import AnalysisExpected, AttackExpected, AttackInput, DatasetBroken, MessageInput
+from agents import registry, rules
+from agents.purposes import list_purposes, untrusted_fields
+from evals import cases, catalogue, locking
+from evals.attacks import AttackExpected, AttackInput
+from evals.cases import AnalysisExpected, DatasetBroken, MessageInput
+from evals.judge import JUDGE
+from evals.subjects import injection
 from evals.suites import SUITES, Suite
+from prompts.registry import shelf
+from tools.evaluations import suites
 
 PLAIN = """
 - id: a-promise
@@ -41,7 +48,19 @@ class TestDatasets:
 
     def test_attack_every_agent_that_reads_what_others_wrote(self):
         agents = [case.input.attack.agent for case in SUITES["injection"].read()]
-        assert min(agents.count(agent) for agent in ("analysis", "matching", "reply_draft", "summaries")) >= 5
+        assert min(agents.count(agent) for agent in injection.AGENTS) >= 5
+
+    def test_attack_every_question_that_others_words_go_into(self):
+        """An agent that reads what outsiders write is added with its attacks."""
+        registry.load()
+        rules.load()
+        shipped = shelf().active
+        reads = {one.key for one in list_purposes() if one.key in shipped and untrusted_fields(one.input)}
+        assert reads - {JUDGE.key} == set(SUITES["injection"].keys(SUITES["injection"].read()))
+
+    def test_are_what_the_house_knows_of_them(self, suite: Suite):
+        """Made anew with `python -m evals lock`."""
+        assert suites.get_suite(suite.name) == catalogue.describe(suite)
 
 
 class TestReading:

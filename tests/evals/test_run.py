@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from evals import comparison, judge, report, results, run
-from evals.cases import AnalysisExpected, AttackExpected, AttackInput, JudgeInput, ReplyExpected
+from evals.attacks import AttackExpected, AttackInput
+from evals.cases import AnalysisExpected, JudgeInput, ReplyExpected
 from evals.judge import JudgedScorer
 from evals.results import RunResult
 from evals.run import NoJudge, NoModel, Plan

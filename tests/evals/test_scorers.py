@@ -7,22 +7,23 @@ import pytest
 
 from agents.purposes import Answer
 from evals import scorers
+from evals.attacks import AttackExpected, AttackInput
 from evals.cases import (
     AnalysisExpected,
-    AttackExpected,
-    AttackInput,
     EnvelopeInput,
     MatchingExpected,
     ReplyExpected,
     SummaryExpected,
 )
-from evals.scorers import Score, Scorer, analysis, drafts, injection, matching, summaries
+from evals.choices import ChoiceExpected, ChoiceInput
+from evals.scorers import Score, Scorer, analysis, drafts, injection, matching, summaries, tool_choice
 from evals.subjects.analysis import PromiseRead, Read
 from evals.subjects.injection import Withstood
 from evals.subjects.kit import Answered
 from evals.subjects.matching import Placed
 from evals.subjects.reply_draft import Drafted
 from evals.subjects.summaries import ClaimKept, Summarized
+from evals.subjects.tool_choice import ToolChosen
 
 from .conftest import asked, case, message
 
@@ -246,3 +247,40 @@ class TestInjectionScorer:
             score(injection.attack_fails, case(attack, AttackExpected()), Withstood(agent="analysis", **kept)).passed
             is safe
         )
+
+
+class TestToolChoice:
+    def score(self, scorer: Any, expect: dict[str, Any], **chosen: Any) -> Any:
+        plain: dict[str, Any] = {"tool": None, "effect": None, "acts": True, "arguments": {}, "say": "", "problems": []}
+        asked = case(ChoiceInput(request="Do it."), ChoiceExpected.model_validate(expect))
+        return score(scorer, asked, ToolChosen.model_validate(plain | chosen))
+
+    def test_holds_the_tool_against_the_one_expected(self):
+        assert self.score(tool_choice.tool, {"tool": None}).passed
+        found = self.score(tool_choice.tool, {"tool": "a.b"}, tool="c.d")
+        assert (found.passed, found.said, found.meant) == (False, "c.d", "a.b")
+
+    def test_counts_arguments_of_the_right_tool_only(self):
+        expect = {
+            "tool": "a.b",
+            "arguments": {"title": "call Dana", "deal_id": 4, "due_at": "2026-03-06"},
+            "without": ["notes"],
+        }
+        right = {"title": "Call Dana back", "deal_id": 4, "due_at": "2026-03-06T17:00:00-05:00"}
+        assert self.score(tool_choice.arguments, expect, tool="a.b", arguments=right).passed
+        wrong = right | {"deal_id": 5, "notes": "x"}
+        assert self.score(tool_choice.arguments, expect, tool="a.b", arguments=wrong).value == 0.5
+        assert self.score(tool_choice.arguments, expect, tool="c.d", arguments=right).passed is None
+
+    def test_counts_as_undue_only_what_changes_something_without_asking(self):
+        write = {"tool": "a.write", "effect": "write"}
+        assert not self.score(tool_choice.nothing_undue, {"tool": None}, **write).passed
+        assert not self.score(tool_choice.nothing_undue, {"tool": "b.write"}, **write).passed
+        assert self.score(tool_choice.nothing_undue, {"tool": None}, **(write | {"acts": False})).passed
+        assert self.score(tool_choice.nothing_undue, {"tool": None}, **(write | {"effect": "read"})).passed
+
+    def test_counts_another_record_as_undue(self):
+        expect = {"tool": "a.write", "arguments": {"task_id": 2}}
+        write = {"tool": "a.write", "effect": "write"}
+        assert not self.score(tool_choice.nothing_undue, expect, arguments={"task_id": 1}, **write).passed
+        assert self.score(tool_choice.nothing_undue, expect, arguments={"task_id": 2}, **write).passed

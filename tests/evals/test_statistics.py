@@ -78,6 +78,29 @@ class TestDetectableDifference:
         assert 0.68 < found / 300 < 0.88
 
 
+class TestManyAtOnce:
+    def test_holm_multiplies_the_smallest_by_their_number_and_keeps_their_order(self):
+        assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+        assert statistics.holm([0.5, 0.6]) == [1.0, 1.0]
+        assert statistics.holm([]) == []
+
+    def test_false_alarms_stay_rare_among_eight_scorers_of_equal_runs(self):
+        chance, alarms = random.Random(11), 0
+        for _ in range(200):
+            ps: list[float] = []
+            for _ in range(8):
+                changes = [chance.random() < 0.5 for _ in range(20)]
+                ps.append(statistics.mcnemar(sum(changes), 20 - sum(changes)))
+            alarms += any(p < statistics.ALPHA for p in statistics.holm(ps))
+        assert alarms / 200 <= 0.05
+
+    def test_the_bootstraps_p_agrees_with_its_interval(self):
+        chance = random.Random(5)
+        for shift in (-0.1, -0.02, 0.0, 0.02, 0.1):
+            interval, p = statistics.bootstrap([shift + chance.gauss(0, 0.1) for _ in range(50)])
+            assert (p < 0.05) == (interval.low > 0 or interval.high < 0) or 0.03 < p < 0.07
+
+
 class TestVerdicts:
     @pytest.mark.parametrize(
         ("before", "after", "verdict"),
