@@ -26,7 +26,7 @@ from memory.rows import Doc
 
 R = TypeVar("R")
 NULL = "\x1e"
-_VALUE_END, _ROW_END = "\x1f", b"\x1d"
+_VALUE_END = "\x1f"
 Connection = AsyncConnection[Any]
 UniqueViolation = errors.UniqueViolation
 RaisedByServer = DatabaseError
@@ -135,6 +135,20 @@ class Deferred(NamedTuple):
 
 # A commit that waits for the disk waits for all that was written before it; this one writes one record of its own.
 _WAIT_FOR_DISK: LiteralString = "SELECT pg_logical_emit_message(true, 'rainmaker', '')"
+
+
+def _line(row: Sequence[str]) -> bytes:
+    """Return the row as COPY reads it, escaped at once; one with a text that holds our separator value by value."""
+    # Row by row, as long as it is in the processor's cache, and as bytes, which are never wider than they need be.
+    line = _VALUE_END.join(row).encode()
+    if line.count(b"\x1f") == len(row) - 1:
+        return line.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
+    return _VALUE_END.join([_escaped(value) for value in row]).encode()
+
+
+def _escaped(value: str) -> str:
+    value = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return value.replace(_VALUE_END, f"\\{_VALUE_END}")
 
 
 class Tx:
@@ -271,18 +285,8 @@ class Tx:
     async def copy_text(
         self, table: LiteralString, columns: Sequence[LiteralString], rows: Sequence[Sequence[str]]
     ) -> None:
-        """
-        Write many rows of text as Postgres reads it, `NULL` for null, with COPY: bulk without adapting value by value.
-
-        All rows are escaped at once; text that happens to hold one of our separators goes the long way.
-        """
-        # As bytes: one letter outside of Latin-1 would make a text of all rows two or four times as wide.
-        data = _ROW_END.join([_VALUE_END.join(row).encode() for row in rows])
-        if data.count(_ROW_END) != len(rows) - 1 or data.count(b"\x1f") != len(rows) * (len(columns) - 1):
-            nulled = ([None if value == NULL else value for value in row] for row in rows)
-            await self.copy(table, columns, nulled)
-            return
-        data = data.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r").replace(_ROW_END, b"\n")
+        """Write many rows of text as Postgres reads it, `NULL` for null, with COPY: bulk without adapting each value."""
+        data = b"\n".join(map(_line, rows))
         names = SQL(", ").join(map(Identifier, columns))
         statement = SQL("COPY {} ({}) FROM STDIN (DELIMITER {}, NULL {})").format(
             Identifier(table), names, Literal(_VALUE_END), Literal(NULL)

@@ -30,7 +30,8 @@ from tools.mail import reading, sources
 from tools.mail.batches import Batch, Limits
 from tools.mail.sources import Item, Place
 
-BATCH_MAILS = 1000
+BATCH_MAILS = 500
+"""Writing can begin after the first batch, and ends with the last: their size is what the two processes wait for."""
 BATCH_CHARS = 8_000_000
 HELPED_FROM = 6_000_000
 """Bytes from which a process of its own reads and parses; below that it would take longer to start than to read."""

@@ -53,10 +53,40 @@ class Stored:
 
 @dataclass(slots=True)
 class People:
-    """The contacts and companies that a batch may be with."""
+    """The contacts and companies that a batch may be with, and everybody's part in it: the same few people write most of it."""
 
+    house: House
     contacts: dict[str, tuple[str, str]] = field(default_factory=dict[str, tuple[str, str]])
     companies: dict[str, str] = field(default_factory=dict[str, str])
+    told: dict[tuple[str, Address], str] = field(default_factory=dict[tuple[str, Address], str])
+    rows: dict[tuple[str, str, Address], tuple[str, ...]] = field(
+        default_factory=dict[tuple[str, str, Address], tuple[str, ...]]
+    )
+
+    def told_of(self, role: str, person: Address) -> str:
+        """Return the person as the JSON object that a communication shows."""
+        told = self.told.get((role, person))
+        if told is None:
+            user_id, (contact_id, _) = self.house.users.get(person.email), self.contacts.get(person.email, (None, None))
+            shown = {
+                "name": person.name,
+                "email": person.email,
+                "role": role,
+                "user_id": user_id,
+                "contact_id": contact_id,
+            }
+            told = self.told[role, person] = orjson.dumps(shown).decode()
+        return told
+
+    def row_of(self, side: str, role: str, person: Address) -> tuple[str, ...]:
+        """Return the person's row among the participants, but for the communication."""
+        row = self.rows.get((side, role, person))
+        if row is None:
+            contact_id, _ = self.contacts.get(person.email, (NULL, None))
+            user_id = self.house.users.get(person.email, NULL)
+            row = (side, role, person.email, person.domain, person.name or NULL, contact_id, user_id)
+            self.rows[side, role, person] = row
+        return row
 
 
 async def store_batch(tx: Tx, house: House, batch: Sequence[Prepared], *, undated_at: datetime) -> Stored:
@@ -120,7 +150,13 @@ class _ThreadId(Row):
 async def _find_threads(tx: Tx, user_id: UUID, mails: Iterable[Prepared]) -> Threads:
     rows = await tx.many(
         _ThreadId,
-        "SELECT message_id, thread_id FROM email_thread_ids WHERE user_id = %(user_id)s AND message_id = ANY(%(keys)s::text[])",
+        # One look into the index for each id: with `= ANY` a young table without statistics is read whole for every batch.
+        """
+        SELECT known.message_id, known.thread_id
+          FROM unnest(%(keys)s::text[]) AS asked (message_id)
+         CROSS JOIN LATERAL (SELECT t.message_id, t.thread_id FROM email_thread_ids t
+                              WHERE t.user_id = %(user_id)s AND t.message_id = asked.message_id LIMIT 1) AS known
+        """,
         user_id=user_id,
         keys=_array(list({key for mail in mails for key in mail.keys})),
     )
@@ -212,7 +248,9 @@ async def _find_people(tx: Tx, mails: Sequence[Prepared], house: House) -> Peopl
         """,
         domains=domains_of(addresses.values(), house),
     )
-    return People({row.email: (row.id, row.company_id) for row in contacts}, {row.domain: row.id for row in companies})
+    return People(
+        house, {row.email: (row.id, row.company_id) for row in contacts}, {row.domain: row.id for row in companies}
+    )
 
 
 def _place(
@@ -283,7 +321,7 @@ async def _write(tx: Tx, house: House, placed: Sequence[Placed], people: People,
     await tx.copy_text(
         "email_messages", MESSAGE, [_message(item, row, user_id, conversations, house) for item, row in together]
     )
-    participants = [row for item in placed for row in _participants(item, people, house)]
+    participants = [row for item in placed for row in _participants(item, people)]
     if participants:
         await tx.copy_text("communication_participants", PARTICIPANT, participants)
 
@@ -296,7 +334,7 @@ def _communication(item: Placed, message_id: str, user_id: str, people: People, 
     awaited = mail.expects_answer
     return (
         item.id, user_id, item.company_id or NULL, item.contact_id or NULL, "email", mail.direction, item.occurred_at.isoformat(), source.subject, mail.preview, mail.full_content,
-        mail.attachments, _people_json(mail.ours, people, house), _people_json(mail.theirs, people, house),
+        mail.attachments, _people_json(mail.ours, people), _people_json(mail.theirs, people),
         external.email if external else NULL, external.name or NULL if external else NULL, external.domain if external else NULL,
         "email_messages", message_id, "microsoft" if source.provider_id else "mail", source.provider_id or mail.key, mail.key, item.thread,
         source.in_reply_to or NULL, _array(source.references), _BOOLEAN[item.awaits_us], _BOOLEAN[item.awaits_them],
@@ -307,21 +345,8 @@ def _communication(item: Placed, message_id: str, user_id: str, people: People, 
     )  # fmt: skip
 
 
-def _people_json(people_of: Sequence[tuple[str, Address]], people: People, house: House) -> str:
-    if not people_of:
-        return "[]"
-    return orjson.dumps(
-        [
-            {
-                "name": person.name,
-                "email": person.email,
-                "role": role,
-                "user_id": house.users.get(person.email),
-                "contact_id": people.contacts.get(person.email, (None,))[0],
-            }
-            for role, person in people_of
-        ]
-    ).decode()
+def _people_json(people_of: Sequence[tuple[str, Address]], people: People) -> str:
+    return f"[{','.join([people.told_of(role, person) for role, person in people_of])}]"
 
 
 def _message(
@@ -352,20 +377,10 @@ def _array(texts: Sequence[str]) -> str:
     )
 
 
-def _participants(item: Placed, people: People, house: House) -> Iterable[tuple[str, ...]]:
+def _participants(item: Placed, people: People) -> Iterable[tuple[str, ...]]:
     for side, who in (("our", item.mail.ours), ("their", item.mail.theirs)):
         for role, person in who:
-            contact = people.contacts.get(person.email)
-            yield (
-                item.id,
-                side,
-                role,
-                person.email,
-                person.domain,
-                person.name or NULL,
-                contact[0] if contact else NULL,
-                house.users.get(person.email, NULL),
-            )
+            yield (item.id, *people.row_of(side, role, person))
 
 
 async def _keep_thread_ids(tx: Tx, user_id: UUID, threads: Threads) -> None:

@@ -4,6 +4,7 @@ Batches of mail, read by a process of its own where a second processor is there 
 The helper gets its orders on stdin and answers with pickled batches on stdout: a process that we started and that runs
 our code, on a pipe that nobody else has. When it dies, reading goes on here from the last batch that arrived. It is
 started as a program, not forked: it loads the parsers only, and a worker that may not have children can have it.
+While it starts the first batch is read here, so that writing begins at once.
 It ends by itself when the pipe breaks, so that nothing outlives a process that was killed.
 """
 
@@ -52,20 +53,31 @@ class _Helper:
         )  # fmt: skip
 
     def read(self) -> Iterator[Batch]:
-        """Yield what the helper sends; the rest is read here when it breaks off."""
+        """Yield a first batch that is read here while the helper starts, then what it sends; when it breaks off, the rest."""
+        first = next(batches.read(self.path, self.start, self.house, self.limits), None)
+        if first is None:
+            return
+        self.start = first.place
+        with suppress(OSError, ValueError):  # it is dead already: then nothing will be received
+            self._order()
+        yield first
         try:
             yield from self._received()
         except (OSError, EOFError, ValueError, pickle.UnpicklingError):  # ValueError: closed while we waited
             if not self.closed:
                 yield from batches.read(self.path, self.start, self.house, self.limits)
 
-    def _received(self) -> Iterator[Batch]:
+    def _order(self) -> None:
         orders, answers = self.process.stdin, self.process.stdout
         assert orders is not None
         assert answers is not None
         _widen(answers.fileno())
         with orders:
             pickle.dump((self.path, self.start, self.house, self.limits), orders)
+
+    def _received(self) -> Iterator[Batch]:
+        answers = self.process.stdout
+        assert answers is not None
         while True:
             batch: Batch | None = pickle.load(answers)  # noqa: S301 - our own child on a pipe of our own
             if batch is None:
