@@ -107,7 +107,7 @@ _EVENTS = """
     e.id, e.sequence_number, e.event_type, e.event_version, e.event_data, e.occurred_at, e.actor_type, e.actor_id, e.metadata
 """
 # The gate comes before the row: a rebuild, or somebody `alone`, may need the row while we wait at the gate.
-_LOAD = f"""
+LOAD = f"""
     WITH gate AS MATERIALIZED (
         SELECT pg_advisory_xact_lock_shared(7245, 1)
     ), stream AS MATERIALIZED (
@@ -130,7 +130,7 @@ _UNRECORDED = f"""
      WHERE e.aggregate_type = %(aggregate_type)s AND e.aggregate_id = %(aggregate_id)s
      ORDER BY e.sequence_number
 """
-_APPEND = """
+APPEND = """
     SELECT append_events(%(aggregate_type)s, %(aggregate_id)s, %(expected)s, %(events)s, %(metadata)s,
                          %(actor_type)s, %(actor_id)s, %(occurred_at)s, %(command)s, %(last)s)
 """
@@ -149,7 +149,7 @@ async def load(tx: Tx, stream: Stream, aggregate_id: UUID) -> History:
     """
     key = {"aggregate_type": stream.aggregate_type, "aggregate_id": aggregate_id}
     for _ in range(ATTEMPTS):
-        rows = await tx.tuples(_LOAD, **key)
+        rows = await tx.tuples(LOAD, **key)
         if not rows:
             await tx.run(
                 """
@@ -242,7 +242,7 @@ async def append(
         "occurred_at": moment,
         "command": _logged(command, recorded),
     }
-    await tx.defer(Deferred(_APPEND, params, "SELECT record_events()", _moved))
+    await tx.defer(Deferred(APPEND, params, "SELECT record_events()", _moved))
     return recorded
 
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
-import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from memory import events
 from memory.callers import SYSTEM, Caller
 from memory.db import Database, RaisedByServer, Tx
 from memory.events import Command, CommandRepeated, Event, Recorded, Stream, StreamBroken, StreamMoved
+from tests.memory.crashes import dying_at
 
 STREAM = Stream("user_preference")
 
@@ -278,27 +278,6 @@ class TestOldVersions:
         async with db.reading() as tx:
             [event] = await events.read(tx, Stream("user_preference", upcasters), aggregate_id)
         assert (event.version, event.data) == (3, {"words": ["a"]})
-
-
-@asynccontextmanager
-async def dying_at(nth: int, url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[], bool]]:
-    """Kill the server's side of the connection just before its nth statement; tell whether it came to that."""
-    execute = psycopg.AsyncCursor.execute
-    count = 0
-
-    async def counted(self: psycopg.AsyncCursor[Any], *args: Any, **kwargs: Any) -> Any:
-        nonlocal count
-        count += 1
-        if count == nth:
-            async with await psycopg.AsyncConnection.connect(url, autocommit=True) as other:
-                with monkeypatch.context() as plain:
-                    plain.setattr(psycopg.AsyncCursor, "execute", execute)
-                    await other.execute("SELECT pg_terminate_backend(%s, 5000)", [self.connection.info.backend_pid])
-        return await execute(self, *args, **kwargs)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(psycopg.AsyncCursor, "execute", counted)
-        yield lambda: count >= nth
 
 
 class TestCrash:

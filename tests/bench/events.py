@@ -1,0 +1,290 @@
+"""
+What event sourcing costs: commands beside the same statements without us, catching up, rebuilding, and reading.
+
+Everything is on one private Postgres with the settings it is shipped with, every commit on disk. Commands are sent by two
+processes with four writers each, ours and bare in turn. The histories are what real decisions made (histories.py).
+
+For scale: the `eventsourcing` library on the same kind of machine appends 264-290 events/s and projects 377/s.
+"""
+
+import asyncio
+import multiprocessing
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, LiteralString
+from uuid import UUID, uuid4
+
+import orjson
+import psycopg
+from psycopg import sql
+from psycopg.types.json import Jsonb
+
+from memory import embedded, events, migrate, projections
+from memory.callers import SYSTEM
+from memory.db import Database
+from memory.projections import Projector
+from tests.bench import histories, set_based
+from tools import lifecycle
+
+PROCESSES, WRITERS = 2, 8
+COMMANDS = 400
+ROUNDS = 4
+CATCH_UP = 150_000
+SMALL, LARGE = 250_000, 1_000_000
+APPENDS_ELSEWHERE, PROJECTS_ELSEWHERE = 290, 377
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One line of the table: ours, the bare limit beside it, and what it has to be."""
+
+    name: str
+    ours: float
+    unit: str
+    bare: float | None = None
+    goal: str = ""
+    met: bool | None = None
+
+
+def measure() -> list[Figure]:
+    """Measure everything; takes about four minutes on two cores."""
+    with _postgres() as url:
+        return [*measure_appends(url), *asyncio.run(measure_behind(url)), *asyncio.run(measure_rebuilds(url))]
+
+
+@contextmanager
+def _postgres() -> Iterator[str]:
+    """Serve a private Postgres with the settings it is shipped with."""
+    with tempfile.TemporaryDirectory(prefix="rainmaker-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)  # the server may run as another user
+        with embedded.serving(Path(folder)) as url:
+            yield url
+
+
+async def _make_database(url: str, name: str) -> str:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    own = f"{url.rpartition('/')[0]}/{name}"
+    await migrate.migrate(own)
+    return own
+
+
+# Commands -----------------------------------------------------------------------------------------------------------
+
+Span = tuple[float, float, float]
+"""When a process began and ended (monotonic seconds, the same clock for all), and the processor seconds it used."""
+
+
+def measure_appends(url: str) -> list[Figure]:
+    """Send single-event commands from eight writers, ours and the same statements in turn."""
+    own, streams = asyncio.run(_prepare_appends(url))
+    share = len(streams) // PROCESSES
+    shares = [streams[nth * share : (nth + 1) * share] for nth in range(PROCESSES)]
+    spent: dict[Callable[..., Span], list[float]] = {send_ours: [], send_bare: []}
+    rates: dict[Callable[..., Span], list[float]] = {send_ours: [], send_bare: []}
+    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
+        for nth in range(ROUNDS + 1):
+            for send in (send_ours, send_bare):
+                spans = list(pool.map(send, [own] * PROCESSES, shares))
+                sent = COMMANDS * WRITERS
+                if nth:  # the first round warms up
+                    rates[send].append(sent / (max(end for _, end, _ in spans) - min(begin for begin, _, _ in spans)))
+                    spent[send].append(sum(cpu for *_, cpu in spans) / sent * 1e6)
+    ours, bare = max(rates[send_ours]), max(rates[send_bare])
+    return [
+        Figure("commands of one event, 8 writers", ours, "/s", bare, "half of bare", ours >= bare / 2),
+        Figure("... times the library", ours / APPENDS_ELSEWHERE, "x", None, "15 x", ours >= 15 * APPENDS_ELSEWHERE),
+        Figure("... processor of the writers", min(spent[send_ours]), "us", min(spent[send_bare])),
+    ]
+
+
+async def _prepare_appends(url: str) -> tuple[str, list[UUID]]:
+    own = await _make_database(url, "appends")
+    db = await Database.open(own)
+    shop = await histories.open_shop(db)
+    await histories.populate(db, shop, WRITERS * 50 * 26)
+    async with db.transaction() as tx:
+        await projections.rebuild(tx, lifecycle_projectors())
+    async with db.reading() as tx:
+        await tx.run("VACUUM ANALYZE")
+        streams = await tx.many(UUID, "SELECT company_product_id FROM company_product_read_model ORDER BY 1 LIMIT 400")
+    await db.close()
+    return own, streams
+
+
+def send_ours(url: str, streams: Sequence[UUID]) -> Span:
+    """Send commands as a route does: one transaction, the operation, the commit."""
+
+    async def send() -> Span:
+        db = await Database.open(url, size=WRITERS // PROCESSES)
+
+        async def write(writer: int) -> None:
+            mine = streams[writer :: WRITERS // PROCESSES]
+            for nth in range(COMMANDS):
+                ask = lifecycle.SetMrrIn(mrr=Decimal(f"{time.perf_counter_ns() % 10**9}.01"))
+                async with db.transaction() as tx:
+                    await lifecycle.execute(tx, SYSTEM, mine[nth % len(mine)], ask)
+
+        span = await _timed(write)
+        await db.close()
+        return span
+
+    return asyncio.run(send())
+
+
+def send_bare(url: str, streams: Sequence[UUID]) -> Span:
+    """Send the same statements with the driver alone: no models, no rules, no replay."""
+
+    async def send() -> Span:
+        connections = [
+            await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=3)
+            for _ in range(WRITERS // PROCESSES)
+        ]
+
+        async def write(writer: int) -> None:
+            mine, connection = streams[writer :: WRITERS // PROCESSES], connections[writer]
+            for nth in range(COMMANDS):
+                await _append_bare(connection, mine[nth % len(mine)])
+
+        span = await _timed(write)
+        for connection in connections:
+            await connection.close()
+        return span
+
+    return asyncio.run(send())
+
+
+async def _append_bare(connection: psycopg.AsyncConnection[Any], stream: UUID) -> None:
+    await connection.execute("BEGIN")
+    cursor = await connection.execute(
+        "SELECT id, company_id, product_id, merged_into_id FROM company_products WHERE id = %s", [stream]
+    )
+    await cursor.fetchone()
+    key = {"aggregate_type": "company_product", "aggregate_id": stream}
+    rows = await (await connection.execute(events.LOAD, key)).fetchall()
+    event_id = str(uuid4())
+    said = {"from_mrr": "1.00", "to_mrr": f"{time.perf_counter_ns() % 10**9}.01", "currency": "USD"}
+    params = key | {
+        "expected": rows[0][0],
+        "events": Jsonb([{"id": event_id, "type": "CompanyProductMRRSet", "version": 1, "data": said}], orjson.dumps),
+        "metadata": Jsonb({"command_id": event_id}, orjson.dumps),
+        "actor_type": "system",
+        "actor_id": None,
+        "occurred_at": rows[0][6],
+        "command": Jsonb({"id": event_id, "action": "set-mrr", "request_hash": None, "result": []}, orjson.dumps),
+        "last": True,
+    }
+    async with connection.pipeline():
+        await connection.execute(events.APPEND, params)
+        await connection.execute("COMMIT")
+        await connection.execute("SELECT pg_logical_emit_message(true, 'bench', '')")
+
+
+async def _timed(write: Callable[[int], Coroutine[Any, Any, None]]) -> Span:
+    begin, used = time.monotonic(), time.process_time()
+    await asyncio.gather(*map(write, range(WRITERS // PROCESSES)))
+    return begin, time.monotonic(), time.process_time() - used
+
+
+# Behind, and again --------------------------------------------------------------------------------------------------
+
+
+def lifecycle_projectors() -> list[Projector]:
+    """Return the projectors of companies' products, in their order."""
+    return [each for each in projections.known() if each.aggregate_type == lifecycle.AGGREGATE]
+
+
+async def measure_behind(url: str) -> list[Figure]:
+    """Let every projector catch up with all events, 500 in a transaction with the checkpoint in it."""
+    db = await Database.open(await _make_database(url, "behind"), size=2)
+    seen = await histories.populate(db, await histories.open_shop(db), CATCH_UP)
+    figures: list[Figure] = []
+    for projector in lifecycle_projectors():
+        began = time.perf_counter()
+        await projections.catch_up(db, projector)
+        rate = seen / (time.perf_counter() - began)
+        figures.append(Figure(f"catching up, {projector.name}", rate, "events/s", None, "50,000", rate >= 50_000))
+        if not projector.inline:
+            times = rate / PROJECTS_ELSEWHERE
+            figures.append(Figure("... times the library", times, "x", None, "100 x", times >= 100))
+    await db.close()
+    return figures
+
+
+async def measure_rebuilds(url: str) -> list[Figure]:
+    """Rebuild every read model at a quarter of a million events and at a million, beside plain set-based SQL."""
+    db = await Database.open(await _make_database(url, "rebuild"), size=2)
+    shop = await histories.open_shop(db)
+    figures: list[Figure] = []
+    rates: list[float] = []
+    count = 0
+    for goal in (SMALL, LARGE):
+        count += await histories.populate(db, shop, goal - count)
+        async with db.reading() as tx:
+            await tx.run("VACUUM ANALYZE")
+        first, _ = await _rebuild(db)
+        second, seconds = await _rebuild(db)
+        assert first == second, "two rebuilds differ"
+        bare = count / await _rebuild_bare(db, set_based.STATEMENTS)
+        rates.append(count / seconds)
+        figures.append(
+            Figure(f"rebuilding, {count:,} events", rates[-1], "events/s", bare, "half of bare", rates[-1] >= bare / 2)
+        )
+    linear = rates[1] / rates[0]
+    figures.append(Figure("... rate at a million over a quarter", linear, "x", None, "linear: .8", linear >= 0.8))
+    await db.close()
+    return figures
+
+
+async def _rebuild(db: Database) -> tuple[list[projections.TableSnapshot], float]:
+    wanted = lifecycle_projectors()
+    async with db.transaction() as tx:
+        began = time.perf_counter()
+        snapshot = await projections.rebuild(tx, wanted)
+        seconds = time.perf_counter() - began
+    async with db.reading() as tx:
+        await tx.run("VACUUM")
+    return snapshot, seconds
+
+
+async def _rebuild_bare(db: Database, statements: Sequence[LiteralString]) -> float:
+    """Fill tables of the same shape by one statement each, with all the memory they want; nothing is kept."""
+    async with db.transaction() as tx:
+        await tx.run("SET LOCAL work_mem = '256MB'")
+        for table in set_based.TABLES:
+            await tx.connection.execute(
+                sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(
+                    sql.Identifier(f"bare_{table}"), sql.Identifier(table)
+                )
+            )
+        began = time.perf_counter()
+        for statement in statements:
+            await tx.connection.execute(statement)
+        seconds = time.perf_counter() - began
+        for table in set_based.TABLES:
+            await tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(f"bare_{table}")))
+    return seconds
+
+
+def render(figures: Sequence[Figure]) -> str:
+    """Return the figures as a table."""
+    lines = [f"{'':44} {'ours':>12} {'bare':>12} {'ratio':>7}  goal"]
+    for each in figures:
+        bare = "" if each.bare is None else f"{each.bare:,.0f}"
+        ratio = "" if each.bare is None else f"{each.ours / each.bare:.2f}"
+        verdict = {True: "met", False: "MISSED", None: ""}[each.met]
+        lines.append(f"{each.name:44} {each.ours:>12,.1f} {bare:>12} {ratio:>7}  {each.goal} {verdict} ({each.unit})")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    found = measure()
+    sys.stdout.write(render(found) + "\n")
+    sys.exit(any(figure.met is False for figure in found))
