@@ -4,13 +4,14 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
+from pydantic import Field
 
 from api.deps import Reading, Services, StartsModel, Transaction, User
 from api.schemas import doc_response
 from memory.errors import Invalid
 from memory.rows import In, Row
 from tools import follow_ups
-from tools.attention import flags
+from tools.attention import context, flags
 from tools.attention.rows import FlagOut
 
 router = APIRouter(prefix="/api/attention-flags", tags=["Attention flags"])
@@ -23,7 +24,7 @@ class DraftsOnly(Invalid):
 class ExecuteFlagIn(In):
     """A draft is all that is made here: sending is a request of its own."""
 
-    send: bool = False
+    send: bool = Field(default=False, examples=[False])
 
 
 class QualityChecks(Row):
@@ -105,6 +106,8 @@ async def execute_flag(
     """Draft the letter that deals with a flag, for you to check. Nothing is sent."""
     if body is not None and body.send:
         raise DraftsOnly
+    async with services.db.reading() as tx:
+        await context.load_flag_context(tx, user, flag_id)  # what cannot be drafted is no run
     done = await services.perform(user, "attention", {"flag_id": flag_id})
     draft = {name: done[name] for name in FlagDraft.model_fields if name in done}
     return FlagExecutedOut(

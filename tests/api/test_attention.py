@@ -46,8 +46,9 @@ class TestFlags:
         assert (await rep.post(f"{FLAGS}/{flag['id']}/unsnooze")).status_code == 400
         listed = (await rep.get(FLAGS, params={"status": "open,snoozed"})).json()
         assert (listed["total"], [one["id"] for one in listed["flags"]]) == (1, [flag["id"]])
-        for body in ({}, {"json": {"resolution_notes": "Done"}}):
-            resolved = await rep.post(f"{FLAGS}/{flag['id']}/resolve", **body)
+        for sent in (b"", b'{"resolution_notes": "Done"}'):
+            kind = {"content-type": "application/json"} if sent else {}
+            resolved = await rep.post(f"{FLAGS}/{flag['id']}/resolve", content=sent, headers=kind)
             assert (resolved.status_code, resolved.json()["flag"]["status"]) == (200, "resolved")
         assert resolved.json()["flag"]["resolution_notes"] is None  # the first time counts
         late = await rep.post(f"{FLAGS}/{flag['id']}/snooze", json={"snooze_until": "2099-01-01T09:00:00Z"})

@@ -115,7 +115,7 @@ class ResolveFlagIn(In):
 class SnoozeFlagIn(In):
     """Until when it may wait, and why."""
 
-    snooze_until: Annotated[AwareDatetime, AfterValidator(_before_the_end)]
+    snooze_until: Annotated[AwareDatetime, AfterValidator(_before_the_end), Field(examples=["2099-01-01T09:00:00Z"])]
     reason: str | None = Field(default=None, max_length=1000)
 
 
@@ -233,11 +233,11 @@ async def snooze_flag(tx: Tx, caller: Caller, flag_id: UUID, body: SnoozeFlagIn)
     """
     Hide a flag until a later moment; `wake_snoozed` brings it back.
 
-    Raises `FlagNotFound`, `NotYourFlag`, `FlagResolved`, `NotLater`.
+    Raises `FlagNotFound`, `NotYourFlag`, `NotLater`, `FlagResolved`.
     """
+    flag = await hold_flag(tx, caller, flag_id)
     if body.snooze_until <= tx.now:
         raise NotLater
-    flag = await hold_flag(tx, caller, flag_id)
     if flag.status == "resolved":
         raise FlagResolved(flag_id=flag_id)
     await tx.run(
