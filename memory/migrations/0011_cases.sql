@@ -455,10 +455,16 @@ BEGIN
            count(*) FILTER (WHERE m.engagement_impact = 'critical'),
            count(m.support_case_id) FILTER (WHERE m.company_product_id IS NULL)
       FROM (SELECT unnest(companies || products)) k (key)
-      LEFT JOIN (SELECT o.company_id AS of, o.* FROM support_case_read_model o
+      LEFT JOIN (SELECT o.company_id AS of, o.support_case_id, o.company_product_id, o.status, o.severity, o.first_response_breached,
+                        o.resolution_breached, o.update_breached, o.first_response_warned, o.resolution_warned, o.update_warned,
+                        o.engagement_impact
+                   FROM support_case_read_model o
                   WHERE o.company_id = ANY(companies) AND o.status NOT IN ('resolved', 'closed')
                  UNION ALL
-                 SELECT o.company_product_id, o.* FROM support_case_read_model o
+                 SELECT o.company_product_id, o.support_case_id, o.company_product_id, o.status, o.severity, o.first_response_breached,
+                        o.resolution_breached, o.update_breached, o.first_response_warned, o.resolution_warned, o.update_warned,
+                        o.engagement_impact
+                   FROM support_case_read_model o
                   WHERE o.company_product_id = ANY(products) AND o.status NOT IN ('resolved', 'closed')) m ON m.of = k.key
      GROUP BY k.key;
 END $$;
