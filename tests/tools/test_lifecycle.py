@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import TypeAdapter
 
 from memory import events, projections
 from memory.callers import SYSTEM
@@ -14,6 +15,8 @@ from memory.events import Command, CommandRepeated, StreamMoved
 from tests.given import Given
 from tests.tools.shop import Shop
 from tools import company_products, lifecycle
+from tools.cases import handling
+from tools.cases.commands import AnyCommand
 from tools.lifecycle import evaluating, rules, sla
 
 
@@ -269,6 +272,26 @@ class TestHealth:
         assert [factor["code"] for factor in row["risk_factors"]] == ["stage_sla_breached"]
         kinds = [event.type for event in await events.read(tx, lifecycle.STREAM, shop.row.id)]
         assert kinds[-2:] == ["CompanyProductHealthComputed", "CompanyProductRiskLevelSet"]
+
+    async def test_counts_open_cases_and_what_was_rated_lately(self, tx: Tx, given: Any, shop: Shop) -> None:
+        await lifecycle.execute(tx, shop.me, shop.row.id, shop.start)
+        for severity, commands in (
+            ("high", []),
+            ("low", [{"command": "resolve", "resolution_summary": "x"}, {"command": "submit_csat", "score": 2}]),
+        ):
+            case = await given.case(held=shop.row, severity=severity)
+            for each in commands:
+                await handling.execute(tx, SYSTEM, case.id, TypeAdapter(AnyCommand).validate_python(each))
+        await evaluating.evaluate(tx, shop.row.id)
+        row = await _row(tx, shop.row.id)
+        assert (row["health_score"], [each["code"] for each in row["risk_factors"]]) == (
+            65,
+            ["high_case_open", "negative_impact"],
+        )
+        assert row["risk_level"] == "medium"
+        tx.now += timedelta(days=91)
+        await evaluating.evaluate(tx, shop.row.id)
+        assert (await _row(tx, shop.row.id))["health_score"] == 75
 
     async def test_is_not_judged_of_what_nobody_looks_after(self, tx: Tx, shop: Shop) -> None:
         assert await evaluating.evaluate(tx, shop.row.id) is False

@@ -19,17 +19,19 @@ _JUDGED = f"""
                        'high', coalesce(c.high_count, 0), 'total', coalesce(c.total_open, 0),
                        'response_breached', coalesce(c.first_response_breached_count, 0),
                        'resolution_breached', coalesce(c.resolution_breached_count, 0),
-                       'escalated', coalesce(c.escalated_count, 0), 'negative_impact', rated.negative,
-                       'critical_impact', rated.critical, 'stage_breached', m.is_sla_breached) AS inputs
+                       'escalated', coalesce(c.escalated_count, 0), 'negative_impact', coalesce(rated.negative, 0),
+                       'critical_impact', coalesce(rated.critical, 0), 'stage_breached', m.is_sla_breached) AS inputs
               FROM company_product_read_model m
               LEFT JOIN company_product_open_case_counts c ON c.company_product_id = m.company_product_id
-             CROSS JOIN LATERAL (
-                   SELECT count(*) FILTER (WHERE s.engagement_impact = 'negative') AS negative,
+              LEFT JOIN (
+                   SELECT s.company_product_id, count(*) FILTER (WHERE s.engagement_impact = 'negative') AS negative,
                           count(*) FILTER (WHERE s.engagement_impact = 'critical') AS critical
                      FROM support_case_read_model s
-                    WHERE s.company_product_id = m.company_product_id
+                    WHERE s.company_product_id >= %(first)s AND s.company_product_id <= %(last)s
+                      AND s.engagement_impact IN ('negative', 'critical')
                       AND (s.status NOT IN ('resolved', 'closed') OR s.csat_submitted_at > %(now)s - interval '90 days')
-                   ) rated
+                    GROUP BY s.company_product_id
+                   ) rated ON rated.company_product_id = m.company_product_id
              WHERE m.phase IN ('in_sales', 'onboarding', 'active')
                AND m.company_product_id >= %(first)s AND m.company_product_id <= %(last)s) j
 """
