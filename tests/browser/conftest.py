@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 import uvicorn
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, Request, async_playwright, expect
 
 from api import auth
 from api.app import Rainmaker, create_app
@@ -35,8 +35,18 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 )  # fmt: skip
 SHOTS = os.environ.get("RAINMAKER_SHOTS")
+# How far things moved without anybody having done something, as browsers measure it.
+SHIFT = """() => new Promise(done => {
+  let sum = 0;
+  new PerformanceObserver(list => { for (const one of list.getEntries()) if (!one.hadRecentInput) sum += one.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  requestAnimationFrame(() => requestAnimationFrame(() => done(sum)));
+})"""
 DESKTOP = {"width": 1200, "height": 800}
 PHONE = {"width": 400, "height": 800}
+# A machine that is busy with other tests takes its time.
+PATIENCE_MS = 20_000
+expect.set_options(timeout=PATIENCE_MS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,6 +110,8 @@ class Visitor:
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert overflow <= 0, f"{name} is {overflow} px wider than its window"
+        shift = await self.page.evaluate(SHIFT)
+        assert shift < 0.01, f"{name} moved by {shift} while it was loaded"
         if SHOTS:
             await self.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
 
@@ -160,7 +172,7 @@ async def visit(house: House, browser: Browser) -> AsyncIterator[Visit]:
             reduced_motion="reduce",
             service_workers="block",
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(PATIENCE_MS)
         visitor = Visitor(await context.new_page(), house.url)
         windows.append((context, visitor))
         if caller is not None:

@@ -40,6 +40,7 @@ class TestTrace:
         page = await window.go("/console/trace")
         await window.look("trace-ask-dark-400")
         await page.get_by_role("link", name="Email drafted").click()
+        await expect(page.get_by_role("heading", name="Email drafted, success")).to_be_visible()
         await expect(page.locator(".trail")).to_contain_text("no model was asked")
         window.expected |= {400, 404}
         await window.go("/console/trace?id=nonsense")
