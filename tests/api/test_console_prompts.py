@@ -82,6 +82,15 @@ class TestEditing:
         assert answer.headers["location"] == f"/console/prompts/{KEY}?said=unchanged"
         assert "Nothing was changed" in await desk.see(f"{KEY}?said=unchanged")
 
+    async def test_edits_the_default_system_message_which_has_no_prompt(self, desk: Desk) -> None:
+        page = await desk.see("core_system/edit")
+        assert "it is the system message of others" in page
+        answer = await desk.send(
+            "core_system/edit", system_template="You help people who sell.", prompt_template="", change_reason="Shorter"
+        )
+        assert answer.headers["location"] == "/console/prompts/core_system/release/2?said=saved"
+        assert "You help people who sell." in await desk.see("core_system/versions/2")
+
     async def test_previews_without_keeping(self, desk: Desk, tx: Tx) -> None:
         answer = await desk.send(f"{KEY}/preview", prompt_template="The deal: {{ dealInfo }} {{ nothing }}")
         assert answer.status_code == 200
