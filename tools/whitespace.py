@@ -184,7 +184,21 @@ async def _get_stats(tx: Tx, filter: WhitespaceFilter) -> Doc[WhitespaceStats]:
     )
 
 
+# Which rules `u` apply to customer `c`.
+_APPLIES = """
+    u.owns <@ c.owned AND (u.owns_any = '{}' OR u.owns_any && c.owned) AND NOT u.lacks && c.owned
+    AND (u.min_products IS NULL OR c.products >= u.min_products) AND (u.max_products IS NULL OR c.products <= u.max_products)
+    AND (u.min_employees IS NULL OR c.employee_count >= u.min_employees)
+    AND (u.max_employees IS NULL OR c.employee_count <= u.max_employees)
+    AND (u.min_agents IS NULL OR c.agent_count >= u.min_agents) AND (u.max_agents IS NULL OR c.agent_count <= u.max_agents)
+    AND (u.segments = '{}' OR c.segment = ANY (u.segments)) AND (u.industries = '{}' OR c.industry = ANY (u.industries))
+    AND (u.statuses = '{}' OR c.status = ANY (u.statuses))
+    AND (u.crm_platforms = '{}' OR c.crm_platform = ANY (u.crm_platforms)) AND c.attributes @> u.attributes
+"""
+
+
 async def _list_opportunities(tx: Tx, filter: WhitespaceFilter, rules: list[dict[str, Any]]) -> Doc[OpportunitiesOut]:
+    """All customers are weighed in numbers; words and JSON are made for the page only."""
     return await tx.doc(
         OpportunitiesOut,
         f"""
@@ -193,47 +207,45 @@ async def _list_opportunities(tx: Tx, filter: WhitespaceFilter, rules: list[dict
                 product_id uuid, place int, points int, reason text, owns text[], owns_any text[], lacks text[], min_products int,
                 max_products int, min_employees int, max_employees int, min_agents int, max_agents int, segments text[],
                 industries text[], statuses text[], crm_platforms text[], attributes jsonb)
-        ), earned AS (
-            SELECT c.id AS company_id, u.product_id, sum(u.points) AS points, array_agg(u.reason ORDER BY u.place) AS reasons
-              FROM rules u JOIN customers c
-                ON u.owns <@ c.owned AND (u.owns_any = '{{}}' OR u.owns_any && c.owned) AND NOT u.lacks && c.owned
-               AND (u.min_products IS NULL OR c.products >= u.min_products)
-               AND (u.max_products IS NULL OR c.products <= u.max_products)
-               AND (u.min_employees IS NULL OR c.employee_count >= u.min_employees)
-               AND (u.max_employees IS NULL OR c.employee_count <= u.max_employees)
-               AND (u.min_agents IS NULL OR c.agent_count >= u.min_agents)
-               AND (u.max_agents IS NULL OR c.agent_count <= u.max_agents)
-               AND (u.segments = '{{}}' OR c.segment = ANY (u.segments))
-               AND (u.industries = '{{}}' OR c.industry = ANY (u.industries))
-               AND (u.statuses = '{{}}' OR c.status = ANY (u.statuses))
-               AND (u.crm_platforms = '{{}}' OR c.crm_platform = ANY (u.crm_platforms))
-               AND c.attributes @> u.attributes
+        ), earned AS MATERIALIZED (
+            SELECT c.id AS company_id, u.product_id, sum(u.points) AS points
+              FROM rules u JOIN customers c ON {_APPLIES}
              GROUP BY c.id, u.product_id
-        ), missing AS (
-            SELECT c.id AS company_id, d.id AS product_id, d.name, d.slug, d.price,
+        ), missing AS MATERIALIZED (
+            SELECT c.id AS company_id, d.id AS product_id, d.price,
                    greatest(0, least(100, 50 + CASE WHEN c.products >= 3 THEN 20 WHEN c.products = 2 THEN 10 ELSE 0 END
-                                              + coalesce(e.points, 0))) AS fit,
-                   CASE WHEN c.products >= 2 THEN ARRAY['Uses ' || c.products || ' products'] ELSE '{{}}' END
-                       || coalesce(e.reasons, '{{}}') AS reasons
+                                              + coalesce(e.points, 0))) AS fit
               FROM customers c CROSS JOIN candidates d
               LEFT JOIN earned e ON e.company_id = c.id AND e.product_id = d.id
              WHERE d.id <> ALL (c.taken)
-        ), found AS (
-            SELECT m.company_id, sum(m.price) AS total, max(m.fit) AS best,
-                   least(100, round(avg(m.fit) * 0.6 + sum(m.price) / 100 * 0.4)) AS priority,
-                   json_agg(json_build_object('product_id', m.product_id, 'product_name', m.name, 'product_slug', m.slug,
-                                              'estimated_mrr', m.price, 'fit_score', m.fit, 'fit_reasons', m.reasons)
-                            ORDER BY m.fit DESC, m.name, m.product_id) AS products
-              FROM missing m WHERE m.fit >= %(min_fit_score)s
-             GROUP BY m.company_id
+        ), page AS MATERIALIZED (
+            SELECT c.id, c.name, f.total, f.priority,
+                   CASE %(sort_by)s WHEN 'potential_mrr' THEN f.total WHEN 'fit_score' THEN f.best ELSE f.priority END AS rank
+              FROM (SELECT m.company_id, sum(m.price) AS total, max(m.fit) AS best,
+                           least(100, round(avg(m.fit) * 0.6 + sum(m.price) / 100 * 0.4)) AS priority
+                      FROM missing m WHERE m.fit >= %(min_fit_score)s
+                     GROUP BY m.company_id) f
+              JOIN customers c ON c.id = f.company_id
+             ORDER BY rank DESC, f.priority DESC, lower(c.name), c.id
+             LIMIT %(limit)s
         )
-        SELECT json_build_object('opportunities', coalesce((SELECT json_agg(t) FROM (
-                   SELECT c.id AS company_id, c.name AS company_name, c.names AS current_products,
-                          f.products AS missing_products, f.total AS total_potential_mrr, f.priority AS priority_score
-                     FROM found f JOIN customers c ON c.id = f.company_id
-                    ORDER BY CASE %(sort_by)s WHEN 'potential_mrr' THEN f.total WHEN 'fit_score' THEN f.best
-                                              ELSE f.priority END DESC, f.priority DESC, lower(c.name), c.id
-                    LIMIT %(limit)s) t), '[]'))::text
+        SELECT json_build_object('opportunities', coalesce(
+                   json_agg(json_build_object('company_id', t.id, 'company_name', t.name, 'current_products', t.names,
+                                              'missing_products', t.products, 'total_potential_mrr', t.total,
+                                              'priority_score', t.priority)
+                            ORDER BY t.rank DESC, t.priority DESC, lower(t.name), t.id), '[]'))::text
+          FROM (SELECT page.*, c.names,
+                       json_agg(json_build_object(
+                           'product_id', d.id, 'product_name', d.name, 'product_slug', d.slug, 'estimated_mrr', d.price,
+                           'fit_score', m.fit, 'fit_reasons',
+                           CASE WHEN c.products >= 2 THEN ARRAY['Uses ' || c.products || ' products'] ELSE '{{}}' END
+                               || ARRAY(SELECT u.reason FROM rules u WHERE u.product_id = d.id AND {_APPLIES} ORDER BY u.place))
+                           ORDER BY m.fit DESC, d.name, d.id) AS products
+                  FROM page
+                  JOIN customers c ON c.id = page.id
+                  JOIN missing m ON m.company_id = page.id AND m.fit >= %(min_fit_score)s
+                  JOIN candidates d ON d.id = m.product_id
+                 GROUP BY page.id, page.name, page.total, page.priority, page.rank, c.names) t
         """,
         rules=Json(rules),
         product_id=filter.product_id,

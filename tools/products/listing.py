@@ -22,13 +22,15 @@ from tools.products.rows import (
 )
 
 ACTIVE_SHOWN = 10
-# How many companies stand where, over rows `r` of the read model; money is what those pay who use it.
+# How many companies stand where, over groups `g` of rows with the same status; money is what those pay who use it.
 COUNTS = """
-    count(*) FILTER (WHERE r.status = 'active') AS active, count(*) FILTER (WHERE r.status = 'in_sales') AS in_sales,
-    count(*) FILTER (WHERE r.status = 'in_onboarding') AS in_onboarding,
-    count(*) FILTER (WHERE r.status = 'inactive') AS inactive, count(*) FILTER (WHERE r.status = 'declined') AS declined,
-    count(*) FILTER (WHERE r.status = 'churned') AS churned,
-    coalesce(sum(r.mrr) FILTER (WHERE r.status = 'active'), 0) AS total_mrr
+    coalesce(sum(g.n) FILTER (WHERE g.status = 'active'), 0) AS active,
+    coalesce(sum(g.n) FILTER (WHERE g.status = 'in_sales'), 0) AS in_sales,
+    coalesce(sum(g.n) FILTER (WHERE g.status = 'in_onboarding'), 0) AS in_onboarding,
+    coalesce(sum(g.n) FILTER (WHERE g.status = 'inactive'), 0) AS inactive,
+    coalesce(sum(g.n) FILTER (WHERE g.status = 'declined'), 0) AS declined,
+    coalesce(sum(g.n) FILTER (WHERE g.status = 'churned'), 0) AS churned,
+    coalesce(sum(g.mrr) FILTER (WHERE g.status = 'active'), 0) AS total_mrr
 """
 # The stages `x` of the published sales process of product `p`.
 SALES_STAGES = """
@@ -138,10 +140,12 @@ async def list_products(tx: Tx, caller: Caller, filter: ProductFilter) -> Doc[Pr
         ProductsOut,
         f"""
         WITH counts AS MATERIALIZED (
-            SELECT r.product_id, {COUNTS}
-              FROM company_product_read_model r
-             WHERE %(include_stats)s AND (%(scope)s::uuid IS NULL OR r.owner_id = %(scope)s)
-             GROUP BY r.product_id
+            SELECT g.product_id, {COUNTS}
+              FROM (SELECT r.product_id, r.status, count(*) AS n, sum(r.mrr) AS mrr
+                      FROM company_product_read_model r
+                     WHERE %(include_stats)s AND (%(scope)s::uuid IS NULL OR r.owner_id = %(scope)s)
+                     GROUP BY r.product_id, r.status) g
+             GROUP BY g.product_id
         ), staged AS MATERIALIZED (
             SELECT r.product_id, r.current_stage_id AS stage_id, max(r.current_stage_name) AS name, count(*) AS n
               FROM company_product_read_model r
@@ -217,7 +221,10 @@ async def get_product(tx: Tx, caller: Caller, slug: str, filter: ProductPageFilt
                    'stats', (SELECT json_build_object(
                                  'active', n.active, 'in_sales', n.in_sales, 'in_onboarding', n.in_onboarding,
                                  'declined', n.declined, 'churned', n.churned, 'total_mrr', n.total_mrr)
-                               FROM (SELECT {COUNTS} FROM company_product_read_model r WHERE r.product_id = p.id) n))::text
+                               FROM (SELECT {COUNTS}
+                                       FROM (SELECT r.status, count(*) AS n, sum(r.mrr) AS mrr
+                                               FROM company_product_read_model r
+                                              WHERE r.product_id = p.id GROUP BY r.status) g) n))::text
           FROM products p WHERE p.slug = %(slug)s
         """,
         missing=ProductNotFound(slug=slug),
