@@ -11,3 +11,8 @@ Support cases: what a customer wants from us, from the first message to how well
     figures.py     how many are open, and the averages of the last 30 days
     projectors.py  which read models are kept from the events
 """
+
+from tools.cases import projectors
+from tools.cases.handling import CaseChangedOut, CaseNotFound, CaseOpenedOut, execute, open_case, record_due
+
+__all__ = ["CaseChangedOut", "CaseNotFound", "CaseOpenedOut", "execute", "open_case", "projectors", "record_due"]

@@ -113,7 +113,7 @@ class _Contact(Row):
 
 
 async def open_case(
-    tx: Tx, caller: Caller, body: CreateCaseIn, *, command: events.Command | None = None
+    tx: Tx, caller: Caller, body: CreateCaseIn, *, case_id: UUID | None = None, command: events.Command | None = None
 ) -> CaseOpenedOut:
     """
     Open a case, with a clock for each answer that is owed, and have the health of the company's product judged again.
@@ -128,7 +128,7 @@ async def open_case(
     body = await _with_contact(tx, body)
     setting = Setting(now=tx.now, targets=await clocks.find_targets(tx, product_id, body.severity))
     new = decisions.open_case(body, setting)
-    case_id = await _register(tx, body)
+    case_id = await _register(tx, body, case_id)
     await _judge_health(tx, body.company_product_id, new)
     recorded = await events.append(
         tx, caller, STREAM, case_id, 0, new, command=command or events.Command("create_case")
@@ -296,7 +296,7 @@ async def _with_contact(tx: Tx, body: CreateCaseIn) -> CreateCaseIn:
     return body.model_copy(update=copied)
 
 
-async def _register(tx: Tx, body: CreateCaseIn) -> UUID:
+async def _register(tx: Tx, body: CreateCaseIn, case_id: UUID | None) -> UUID:
     """
     Write down who the case belongs to, and begin its stream.
 
@@ -306,8 +306,8 @@ async def _register(tx: Tx, body: CreateCaseIn) -> UUID:
         UUID,
         """
         WITH made AS (
-            INSERT INTO support_cases (company_id, company_product_id, source, external_id, title, created_at)
-            VALUES (%(company_id)s, %(company_product_id)s, %(source)s, %(external_id)s, %(title)s, %(now)s)
+            INSERT INTO support_cases (id, company_id, company_product_id, source, external_id, title, created_at)
+            VALUES (coalesce(%(case_id)s::uuid, gen_random_uuid()), %(company_id)s, %(company_product_id)s, %(source)s, %(external_id)s, %(title)s, %(now)s)
             ON CONFLICT (source, external_id) WHERE external_id IS NOT NULL DO NOTHING
             RETURNING id
         ), begun AS (
@@ -315,6 +315,7 @@ async def _register(tx: Tx, body: CreateCaseIn) -> UUID:
         )
         SELECT id FROM made
         """,
+        case_id=case_id,
         company_id=body.company_id,
         company_product_id=body.company_product_id,
         source=body.source,
