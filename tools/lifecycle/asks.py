@@ -27,7 +27,7 @@ Moment = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class StartSaleIn(In):
-    """Begin selling; `effectiveAt` is when the sale really began, the stage is entered now."""
+    """Begin selling: in the first stage of a published sales process, unless another one is named."""
 
     action: Literal["start-sale"] = "start-sale"
     processId: UUID
