@@ -121,7 +121,7 @@ class Asker:
     ) -> "Asker":
         """Return an asker with a door of its own, which somebody must close; `pinned` prompts go before all others."""
         prompts = Prompts(db, pinned)
-        return cls(settings, Door(settings, db, prompts=prompts, **door), purse, prompts, cache)
+        return cls(settings, Door(settings, db, prompts=prompts, trial=True, **door), purse, prompts, cache)
 
     def for_case(self) -> "Asker":
         """Return an asker that counts by itself and shares all else."""
