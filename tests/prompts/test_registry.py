@@ -137,3 +137,27 @@ class TestOurs:
 
     def test_every_purpose_has_an_answer_without_a_model(self) -> None:
         assert [purpose.key for purpose in purposes() if rules.find_rule(purpose) is None] == []
+
+
+class TestSamples:
+    def test_are_read_from_beside_the_words(self, folder: Path) -> None:
+        (folder / "mail/sort.sample.yaml").write_text("body: We accept.\nnumbers: [1, 2]\n")
+        assert registry.find_sample("mail/sort", folder) == {"body": "We accept.", "numbers": [1, 2]}
+        assert registry.find_sample("mail/other", folder) is None
+
+    @pytest.mark.parametrize("text", ["- a list", "a: [", "word"])
+    def test_are_mappings(self, folder: Path, text: str) -> None:
+        (folder / "mail/sort.sample.yaml").write_text(text)
+        with pytest.raises(PromptBroken, match=r"mail/sort\.sample\.yaml"):
+            registry.find_sample("mail/sort", folder)
+
+    def test_lie_below_the_folder(self, folder: Path) -> None:
+        (folder.parent / "secret.sample.yaml").write_text("a: 1\n")
+        assert registry.find_sample("../secret", folder) is None
+
+
+class TestWordsAndNames:
+    @pytest.mark.parametrize("template", ["{% raw %}{{ x }}{% endraw %}", "{%- raw -%}{%- endraw -%}", "a {# b #}"])
+    def test_are_all_that_a_template_holds(self, template: str) -> None:
+        with pytest.raises(PromptBroken):
+            registry.variables(template)

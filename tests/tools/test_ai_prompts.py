@@ -184,9 +184,10 @@ class TestDiffVersions:
             ("same", "a"), ("removed", "b"), ("added", "x"), ("same", "c"),
         ]  # fmt: skip
 
-    def test_gives_both_texts_back_however_they_differ(self):
-        before = [f"line {number % 7}" for number in range(1500)]
-        after = [f"line {number % 5}" for number in range(1400)]
+    @pytest.mark.parametrize("length", [10, 190, 20_000])
+    def test_gives_both_texts_back_however_they_differ(self, length: int):
+        before = ["the same"] * length
+        after = ["the same" if number % 2 else f"line {number}" for number in range(length)]
         lines = diff_lines(before, after)
         assert [line.text for line in lines if line.kind != "added"] == before
         assert [line.text for line in lines if line.kind != "removed"] == after

@@ -14,8 +14,6 @@ from tools.ai_prompts.versions import VersionDetail, get_version
 
 Part = Literal["system_template", "prompt_template", "schema_template"]
 PARTS: tuple[Part, ...] = ("system_template", "prompt_template", "schema_template")
-EXACT_LINES = 1000
-"""Above so many lines, lines that repeat often are no longer used to align the rest: it would take minutes."""
 
 
 class DiffFilter(In):
@@ -100,8 +98,12 @@ def _part(name: Part, before: str | None, after: str | None) -> PartDiff | None:
 
 
 def diff_lines(before: Sequence[str], after: Sequence[str]) -> list[DiffLine]:
-    """Return both texts as one sequence of lines: what left before what came."""
-    matcher = SequenceMatcher(None, before, after, autojunk=max(len(before), len(after)) > EXACT_LINES)
+    """
+    Return both texts as one sequence of lines: what left before what came.
+
+    From 200 lines on, lines that repeat often align nothing: with them, a long text of few words would take minutes.
+    """
+    matcher = SequenceMatcher(None, before, after)
     lines: list[DiffLine] = []
     for kind, start, end, begin, stop in matcher.get_opcodes():
         if kind == "equal":
