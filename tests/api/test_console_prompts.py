@@ -164,3 +164,54 @@ class TestReleasing:
         assert "<ins>0.3</ins>" in page
         for path in (f"{KEY}/versions/99", f"{KEY}/diff?base=1&version=99", "no_such_prompt", f"{KEY}/release/99"):
             assert (await desk.client.get(f"/console/prompts/{path}")).status_code == 404
+
+
+class TestTrying:
+    async def test_asks_once_and_books_it_as_a_trial(self, desk: Desk, tx: Tx) -> None:
+        await desk.send(f"{KEY}/edit", **DRAFT)
+        whole = await desk.send(f"{KEY}/try/2")
+        assert (whole.status_code, "They did not read these words" in whole.text) == (200, True)
+        part = await desk.client.post(
+            f"/console/prompts/{KEY}/try/2", data={"csrf": desk.csrf}, headers={"hx-request": "true"}
+        )
+        assert (part.status_code, "<html" in part.text, "Answer" in part.text) == (200, False, True)
+        assert await tx.one(int, "SELECT count(*) FROM ai_calls WHERE trial") == 2
+        assert await active(tx) == 1
+
+    async def test_says_that_nobody_asks_with_a_key(self, desk: Desk) -> None:
+        refused = await desk.send("core_system/try/1")
+        assert (refused.status_code, "No agent asks for the prompt" in refused.text) == (409, True)
+
+
+class TestEvaluating:
+    async def test_says_that_rules_read_no_prompts(self, desk: Desk) -> None:
+        await desk.send(f"{KEY}/edit", **DRAFT)
+        assert "they do not read prompts" in await desk.see(f"{KEY}/release/2")
+
+    async def test_asks_the_suites_that_hold_the_prompt_and_shows_how_far_they_are(
+        self, desk: Desk, app: Any, tx: Tx
+    ) -> None:
+        services = app.state.services
+        services.settings = services.settings.model_copy(update={"openai_base_url": "http://127.0.0.1:9/v1"})
+        await desk.send(f"{KEY}/edit", **DRAFT)
+        assert "Evaluate</button>" in await desk.see(f"{KEY}/release/2")
+        asked = {
+            "csrf": desk.csrf,
+            "prompt_key": KEY,
+            "prompt_version": "2",
+            "suite": "",
+            "limit_usd": "2",
+            "back": "release",
+        }
+        answer = await desk.client.post("/console/evals", data=asked)
+        assert answer.headers["location"] == f"/console/prompts/{KEY}/release/2?said=evaluating"
+        assert await tx.one(int, "SELECT count(*) FROM eval_runs WHERE status = 'queued' AND limit_usd = 2") >= 2
+        page = await desk.see(f"{KEY}/release/2")
+        assert 'hx-trigger="every 3s"' in page
+        part = await desk.client.get(f"/console/prompts/{KEY}/release/2", headers={"hx-request": "true"})
+        assert part.status_code == 200
+        await tx.run("UPDATE eval_runs SET status = 'failed', error = 'No connection'")
+        over = await desk.client.get(f"/console/prompts/{KEY}/release/2", headers={"hx-request": "true"})
+        assert over.status_code == 286, "htmx stops asking"
+        again = await desk.client.post("/console/evals", data=asked | {"prompt_version": "1"})
+        assert (again.status_code, "held against itself" in again.text) == (400, True)

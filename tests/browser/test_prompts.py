@@ -233,6 +233,24 @@ class TestRelease:
         await page.get_by_role("button", name="Restore the shipped version 1").click()
         await expect(page.locator("h1 .badge")).to_have_text("v1 answers")
 
+    async def test_can_be_decided_as_soon_as_the_evals_have_answered(self, house: House, visit: Visit) -> None:
+        me = await given_library(house)
+        await given_draft(house, me)
+        async with house.given() as given:
+            asked = await given.row(
+                "eval_runs", batch_id=uuid4(), suite="analysis", engine="openai", prompt_key=KEY, prompt_version=2,
+                status="running", planned=40,
+            )  # fmt: skip
+        window = await visit(me)
+        page = await window.go(f"/console/prompts/{KEY}/release/2")
+        await expect(page.locator("#decide")).to_contain_text("No verdict yet")
+        for suite in suites.suites_of(KEY):
+            await given_verdict(house, "improved", suite=suite.name, version=2, reason="3 promises won, none lost.")
+        async with house.given() as given:
+            await given.tx.run("UPDATE eval_runs SET status = 'finished' WHERE id = %(id)s", id=asked.id)
+        await page.get_by_role("button", name="Release version 2").click()
+        await page.wait_for_url(f"**/console/prompts/{KEY}?said=released")
+
     async def test_says_what_stands_in_the_way_on_a_phone(self, house: House, visit: Visit) -> None:
         me = await given_library(house)
         await given_draft(house, me)

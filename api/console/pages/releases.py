@@ -3,7 +3,7 @@
 from starlette.responses import Response
 
 from agents import prompt_trials
-from agents.prompt_trials import DryRunIn
+from agents.prompt_trials import DryRunIn, DryRunOut
 from api.console.pages.editing import chosen_record, list_material
 from api.console.pages.prompts import rows_of
 from api.console.visits import ENOUGH, PromptPage, Visit, router
@@ -70,19 +70,7 @@ async def revert(page: PromptPage, key: str, version: int) -> Response:
 @router.get("/prompts/{key}/try/{version}")
 async def show_trial(page: PromptPage, key: str, version: int) -> Response:
     """Ask what a version shall be tried with."""
-    async with page.db.reading() as tx:
-        prompt = await ai_prompts.get_prompt_by_key(tx, page.caller, key)
-        found = await ai_prompts.get_version(tx, page.caller, key, version)
-        material = await list_material(page, tx, key)
-    return page.show(
-        "prompts/try.html",
-        prompt=prompt,
-        version=found,
-        material=material,
-        engine=page.services.settings.model_engine,
-        outcome=None,
-        record="",
-    )
+    return await _trial_page(page, key, version)
 
 
 @router.post("/prompts/{key}/try/{version}")
@@ -93,6 +81,10 @@ async def run_trial(page: PromptPage, key: str, version: int) -> Response:
     outcome = await prompt_trials.dry_run(page.services.settings, page.db, page.caller, key, body, clock())
     if page.partial:
         return page.show("prompts/_trial.html", outcome=outcome)
+    return await _trial_page(page, key, version, outcome)
+
+
+async def _trial_page(page: Visit, key: str, version: int, outcome: DryRunOut | None = None) -> Response:
     async with page.db.reading() as tx:
         prompt = await ai_prompts.get_prompt_by_key(tx, page.caller, key)
         found = await ai_prompts.get_version(tx, page.caller, key, version)
