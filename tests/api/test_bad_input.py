@@ -191,9 +191,10 @@ async def theirs(given: Given, tx: Tx) -> Rows:
         source="time_based", evidence=Json({}),
     )  # fmt: skip
     run = await given.row("agent_runs", agent="analysis", status="succeeded", user_id=other.user_id)
+    case = await given.case(company=company)
     rows = {
         "company": company, "contact": contact, "deal": deal, "communication": communication, "task": task, "activity": activity,
-        "transcription": transcript, "draft": draft, "signal": signal, "run": run,
+        "transcription": transcript, "draft": draft, "signal": signal, "run": run, "case": case,
     }  # fmt: skip
     return {name: str(row.id) for name, row in rows.items()}
 

@@ -1,16 +1,21 @@
 """Support cases over HTTP, and by the clock."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import pytest
 
+from api.examples import example_of
 from api.jobs.kit import run_job_inline
 from memory.db import Database, Tx, clock
 from tests.api.conftest import Client
+from tests.api.test_hostile import VALUES, asleep
 from tests.given import Given
 from tools.cases import clocks
+from tools.cases.commands import Command
+
+__all__ = ["asleep"]
 
 RESOLVE = {"command": "resolve", "resolution_summary": "Mended"}
 
@@ -100,6 +105,20 @@ class TestCommandCase:
         assert torn.status_code == 400
         assert (await rep.post(path, json=RESOLVE, headers={"If-Match": "nonsense"})).status_code == 400
         assert (await rep.post(path, json=RESOLVE, headers={"If-Match": '"4"'})).status_code == 200
+
+
+class TestNonsense:
+    @pytest.mark.usefixtures("asleep")
+    @pytest.mark.parametrize("command", get_args(Command), ids=lambda command: command.__name__)
+    async def test_in_any_field_of_a_command_is_refused_or_done(self, manager: Client, given: Given, command: Any):
+        path = f"/api/cases/{(await opened(manager, given))['caseId']}"
+        schema = command.model_json_schema()
+        example = example_of(schema, schema.get("$defs", {}))
+        for field in schema["properties"]:
+            for value in VALUES:
+                answer = await manager.post(path, json=example | {field: value})
+                assert answer.status_code in (200, 400, 404, 409), f"{field}: {str(value)[:80]} {answer.text[:300]}"
+                assert answer.status_code == 200 or " " in answer.json()["error"]
 
 
 class TestReadCases:

@@ -73,7 +73,10 @@ async def rows(given: Given, tx: Tx) -> Rows:
         company_id=company.id,
         deal_id=deal.id,
     )
-    made = {"company": company, "contact": contact, "deal": deal, "communication": communication, "task": task}
+    case = await given.case(company=company)
+    made = {
+        "company": company, "contact": contact, "deal": deal, "communication": communication, "task": task, "case": case,
+    }  # fmt: skip
     return {name: str(row.id) for name, row in made.items()} | {"run": str(run), "signal": str(signal)}
 
 
