@@ -13,6 +13,7 @@ from tests.given import Given
 from tests.tools.desk import VAULT, Desk
 from tests.tools.exchange import error, token_cache
 from tests.tools.sales import a_process, a_sale, standing
+from tests.tools.test_outbound_kills import Fate, Killed
 from tools import follow_ups, mail_accounts, outbound
 from tools.attention import flags
 from tools.attention.rows import FlagNotFound, FlagNotOpen, NotForMail, NotYourFlag
@@ -63,10 +64,16 @@ class Stall:
 
 @pytest.fixture
 async def stall(desk: Desk) -> Stall:
+    return await another(desk, "")
+
+
+async def another(desk: Desk, name: str) -> Stall:
+    """One more stalled sale at the same company."""
     async with desk.db.transaction() as tx:
         given = Given(tx)
         acme = await given.fetch("companies", desk.company_id)
-        sale = await a_sale(given, await a_process(given), company=acme, owner=desk.rep)
+        process = await a_process(given, await given.product(f"Scanner {name}"))
+        sale = await a_sale(given, process, company=acme, owner=desk.rep)
         flag = await given.flag(company=acme, company_product_id=sale.id, source_type="pipeline", reason="Quiet")
     return Stall(desk, sale.id, flag.id)
 
@@ -173,6 +180,52 @@ class TestSendFollowUp:
         assert await desk.many("SELECT status || ' ' || sent_message_id FROM email_drafts") == [
             f"sent {sent.message_id}"
         ]
+
+
+class TestKilled:
+    async def test_between_any_two_steps_all_of_it_happens_once(self, desk: Desk):
+        await (await another(desk, "first")).send()  # and the token is known from here on
+        at, died = 0, True
+        while died:
+            at += 1
+            stall = await another(desk, str(at))
+            body = f"Killed at {at}."
+            died = await self._die(stall, at, body)
+            if at % 2:  # the job sees to it, or the person does
+                await desk.later()
+            await self._click(stall, body)
+            assert [one["body"]["content"] for one in desk.exchange.sent if one["body"]["content"] == body] == [body]
+            assert await desk.many("SELECT count(*) FROM communications WHERE full_content = %(body)s", body=body) == [
+                1
+            ]
+            assert (await stall.events()).count("CompanyProductNextStepDueSet") == 1
+            assert (await stall.flag()).status == "resolved"
+        assert at > 10
+
+    @staticmethod
+    async def _die(stall: Stall, at: int, body: str) -> bool:
+        fate = Fate(stall.desk, at)
+        letter = SendFollowUpIn(to="ann@acme.example", subject="How do we go on?", body=body)
+        try:
+            await follow_ups.send_follow_up(fate.begin, stall.desk.mailboxes, stall.desk.rep, stall.flag_id, letter)
+        except Killed:
+            return True
+        finally:
+            fate.spare()
+        return False
+
+    @staticmethod
+    async def _click(stall: Stall, body: str) -> None:
+        """Click until it is sent, as people do; time passes between the clicks."""
+        for _ in range(3):
+            async with stall.desk.db.transaction() as tx:
+                await tx.run("UPDATE effects SET lease_until = clock_timestamp() - interval '1 second'")
+            try:
+                await stall.send(body, to="ann@acme.example")
+            except (MailUnderway, MailInDoubt):
+                await stall.desk.later()
+            else:
+                return
 
 
 class TestRefusals:
