@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from memory.callers import Caller
 from memory.db import Database, Json, Tx
-from memory.errors import Refusal
+from memory.errors import NotFound, Refusal
 
 
 @asynccontextmanager
@@ -14,13 +14,15 @@ async def attempting(
     db: Database, caller: Caller, action: str, aggregate_type: str, aggregate_id: UUID
 ) -> AsyncIterator[Tx]:
     """
-    One transaction for a command. When it is refused, nothing of it stays but a line in the log.
+    One transaction for a command. When its aggregate refuses it, nothing of it stays but a line in the log.
 
     Raises what the command raises.
     """
     try:
         async with db.transaction() as tx:
             yield tx
+    except NotFound:
+        raise  # there is nothing that could have refused
     except Refusal as refusal:
         async with db.transaction() as tx:
             await _log_refused(tx, caller, action, aggregate_type, aggregate_id, refusal)

@@ -12,6 +12,8 @@ from memory.db import Database, Json, RaisedByServer, Tx, UniqueViolation
 from memory.errors import NotFound
 from memory.projections import Projector, RebuildRunning, TableSnapshot
 from memory.rows import In, Row
+from tools.cases import projectors as _cases  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers
+from tools.lifecycle import projectors as _lifecycle  # noqa: F401  # pyright: ignore[reportUnusedImport] - registers
 
 Mode = Literal["rebuild", "verify_determinism"]
 

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from memory import projections
 from memory.db import Database, Tx
 from memory.rows import Row
 from tools import demo, users, workspace
@@ -238,7 +239,7 @@ class TestLoadDemo:
         assert first.loaded
         assert not second.loaded
         assert first.communications == second.communications == 1500
-        assert jobs == ["communications.analyze_pending", "knowledge.collect"]
+        assert set(jobs) == {*demo.FOLLOWING, "knowledge.collect", "health.evaluate"}
 
     async def test_leaves_somebodys_data_alone(self, tx: Tx) -> None:
         await tx.run("INSERT INTO users (auth_id, email, name, role) VALUES ('x', 'x@firm.example', 'X', 'rep')")
@@ -321,3 +322,29 @@ class TestLoadDemo:
             at=NOW,
         )
         assert set(kinds) == {"done", "overdue", "today", "later"}
+
+
+class TestChronicle:
+    async def test_what_became_of_products_and_cases_stands_in_events(self, tx: Tx) -> None:
+        await demo.load_demo(tx, NOW)
+        statuses = set(await tx.many(str, "SELECT DISTINCT status FROM company_product_read_model"))
+        assert statuses == {"active", "declined", "in_onboarding", "in_sales"}
+        assert await tx.one(int, "SELECT count(*) FROM company_products") == await tx.one(
+            int, "SELECT count(*) FROM company_product_read_model"
+        )
+        case_states = set(await tx.many(str, "SELECT DISTINCT status FROM support_case_read_model"))
+        assert case_states >= {"closed", "escalated"}
+        stages = set(await tx.many(str, "SELECT DISTINCT stage_name FROM company_product_stage_facts"))
+        assert stages >= {"Qualified", "Demo", "Trial", "Negotiation", "Kickoff", "Adoption"}
+        assert await tx.one(int, "SELECT count(*) FROM event_store WHERE occurred_at > %(now)s", now=NOW) == 0
+
+    async def test_a_rebuild_gives_what_the_commands_gave(self, tx: Tx) -> None:
+        await demo.load_demo(tx, NOW)
+        inline = [projector for projector in projections.known() if projector.inline]
+        before = await projections.snapshot(tx, inline)
+        assert before == await projections.rebuild(tx, inline)
+
+    async def test_the_clock_is_back_at_its_present(self, tx: Tx) -> None:
+        present = tx.now
+        await demo.load_demo(tx, NOW)
+        assert tx.now == present

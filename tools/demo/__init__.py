@@ -3,13 +3,14 @@ A demo workspace: a vendor of warehouse scanning software with a year of mail, m
 
     material (YAML, written by hand) -> lives (threads told backwards from today) -> mailroom (read as the ingest reads) -> rows
 
-The same seed and the same moment give the same rows, and ids never change. What agents find out (analyses, promises,
-summaries) is not part of it: they find it out once the demo is loaded.
+The same seed and the same moment give the same rows, and ids never change. What became of products and support cases is
+told by commands (chronicle.py). What agents find out (analyses, promises, summaries) is not part of it: they find it out
+once the demo is loaded.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from random import Random
 from uuid import UUID
 
@@ -17,8 +18,9 @@ from memory.db import Json, Tx
 from memory.errors import Conflict
 from memory.rows import Row
 from tools import knowledge, workspace
-from tools.demo import accounts, loose, material, shelves
+from tools.demo import accounts, loose, material, offers, shelves
 from tools.demo.cast import Cast
+from tools.demo.chronicle import Chronicle
 from tools.demo.clockwork import Clockwork
 from tools.demo.desk import Desk
 from tools.demo.lives import Lives
@@ -28,6 +30,15 @@ from tools.demo.threads import Teller, Thread
 
 SEED = 20
 COMMUNICATIONS = 1500
+FOLLOWING = (
+    "communications.analyze_pending",
+    "lifecycle.scan_stages",
+    "cases.scan_clocks",
+    "health.evaluate_changed",
+    "attention.raise_stalls",
+    "projections.catch_up",
+)
+"""What workers do with the demo first."""
 
 
 class WorkspaceInUse(Conflict):
@@ -54,6 +65,7 @@ class World:
     tables: list[shelves.Table]
     filed: list[Filed]
     threads: list[Thread]
+    chronicle: Chronicle
 
 
 def imagine(now: datetime, seed: int = SEED) -> World:
@@ -75,11 +87,12 @@ def imagine(now: datetime, seed: int = SEED) -> World:
     desk = Desk(cast, teller.phrasing, clock, rng, now)
     tables = [
         *accounts.tables_of(cast, deals, _last_touch(filed), now, rng),
+        *offers.tables_of(cast.material, now - timedelta(days=420)),
         desk.activities(filed, deals, threads),
         *shelves.tables_of(filed, accounts.main_products(cast), now),
         *desk.tables(deals),
     ]
-    return World(tables, filed, [*threads, *alone])
+    return World(tables, filed, [*threads, *alone], Chronicle(cast, deals, threads, now))
 
 
 def _last_touch(filed: Sequence[Filed]) -> dict[UUID, datetime]:
@@ -103,13 +116,16 @@ async def load_demo(tx: Tx, now: datetime, *, seed: int = SEED) -> DemoCounts:
         return await _count(tx, loaded=False)
     if await tx.one(bool, "SELECT EXISTS (SELECT FROM users) OR EXISTS (SELECT FROM companies)"):
         raise WorkspaceInUse
-    for table, columns, rows in imagine(now, seed).tables:
+    world = imagine(now, seed)
+    for table, columns, rows in world.tables:
         await tx.copy(table, columns, rows)
+    await world.chronicle.write(tx)
     await tx.run(
         "UPDATE workspace SET config = %(config)s, updated_at = %(now)s",
         config=Json(accounts.workspace_of(material.read(), now)),
     )
-    await tx.enqueue("communications.analyze_pending", key="demo")
+    for job in FOLLOWING:
+        await tx.enqueue(job, key="demo")
     await knowledge.promise_collecting(tx)
     return await _count(tx, loaded=True)
 
@@ -127,4 +143,4 @@ async def _count(tx: Tx, *, loaded: bool) -> DemoCounts:
     )
 
 
-__all__ = ["COMMUNICATIONS", "SEED", "DemoCounts", "WorkspaceInUse", "World", "imagine", "load_demo"]
+__all__ = ["COMMUNICATIONS", "FOLLOWING", "SEED", "DemoCounts", "WorkspaceInUse", "World", "imagine", "load_demo"]

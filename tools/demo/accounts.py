@@ -35,8 +35,7 @@ COMPANY_PRODUCT: Columns = (
     "id",
     "company_id",
     "product_id",
-    "notes",
-    "metadata",
+    "converted_from_deal_id",
     "last_human_touch_at",
     "last_activity_at",
     "created_at",
@@ -113,8 +112,8 @@ def tables_of(
         ("companies", COMPANY, [*_companies(cast, lives, began, now), _second_company(cast, now)]),
         ("contacts", CONTACT, [*_contacts(cast, last_touch, began, now), *_second_contacts(cast, now)]),
         ("products", PRODUCT, _products(cast.material, began)),
-        ("company_products", COMPANY_PRODUCT, _company_products(cast, lives, now)),
         ("deals", DEAL, [_deal(life, cast, now, rng) for life in lives]),
+        ("company_products", COMPANY_PRODUCT, _company_products(cast, lives, now)),
         ("deal_stage_history", HISTORY, [row for life in lives for row in _history(life)]),
         ("deal_collaborators", COLLABORATOR, _collaborators(cast, lives)),
     ]
@@ -227,26 +226,15 @@ def _products(material: Material, began: datetime) -> list[tuple[Any, ...]]:
 
 
 def _company_products(cast: Cast, lives: Sequence[Life], now: datetime) -> list[tuple[Any, ...]]:
-    """What customers own (won), and what is being sold to companies with an open deal."""
-    prices = {product.slug: product for product in cast.material.products}
+    """What companies have, are being sold or have turned down: who they are, and what they came from."""
     rows: dict[tuple[str, str], tuple[Any, ...]] = {}
     for life in sorted(lives, key=lambda life: life.deal.entry.stage not in ("closed_won", "closed_converted")):
         entry = life.deal.entry
-        owned = entry.stage in ("closed_won", "closed_converted")
-        if entry.stage == "closed_lost" or (not owned and entry.stage not in ("trial", "negotiation")):
-            continue
+        converted = life.deal.id if entry.stage == "closed_converted" else None
         for slug in entry.products:
-            product = prices[slug]
-            monthly = product.monthly * (entry.seats if product.pricing == "per_seat" else 1)
-            facts = {
-                "status": "active" if owned else "in_sales",
-                "seats": entry.seats,
-                "mrr": monthly if owned else 0,
-                "deal_id": str(life.deal.id),
-            }
             rows.setdefault((entry.co, slug), (
-                company_product_id(entry.co, slug), id_of("company", entry.co), id_of("product", slug), None, Json(facts), life.last_at, life.last_at,
-                life.entered[-1][1], now,
+                company_product_id(entry.co, slug), id_of("company", entry.co), id_of("product", slug), converted, life.last_at, life.last_at,
+                life.created_at, now,
             ))  # fmt: skip
     return list(rows.values())
 

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent / "material"
 OUR_SIDE = ("me", "mgr", "cs")
 STORY_FILES = ("early", "middle", "late", "customers", "short")
 
+Severity = Literal["low", "medium", "high", "urgent", "critical"]
 Mood = Literal["good", "mixed", "bad"]
 Channel = Literal["email", "sms", "call", "meeting", "note"]
 
@@ -310,6 +311,43 @@ class Script(Written):
     lines: str
 
 
+class StageEntry(Written):
+    """A stage of a process; `sla` and `watch` are days."""
+
+    slug: str
+    name: str
+    goal: str
+    sla: int | None = None
+    watch: int | None = None
+    ends: str | None = None
+    points: list[str] = []
+    answers: list[tuple[str, str]] = []
+
+
+class ProcessEntry(Written):
+    """A process as every product that offers it has it."""
+
+    name: str
+    stages: list[StageEntry]
+
+
+class TierEntry(Written):
+    """A price step of a product."""
+
+    slug: str
+    name: str
+    monthly: float
+    modules: list[str]
+
+
+class CaseEntry(Written):
+    """What a customer's thread is as a support case, and what helped."""
+
+    severity: Severity
+    category: str
+    done: str
+
+
 class Material(Written):
     """All of it."""
 
@@ -330,6 +368,12 @@ class Material(Written):
     tasks: dict[str, list[tuple[str, str, str, str]]]
     notes: list[tuple[str, str]]
     memories: list[MemoryEntry]
+    processes: dict[str, ProcessEntry]
+    offered: dict[str, list[str]]
+    tiers: dict[str, list[TierEntry]]
+    stage_of: dict[str, str]
+    next_steps: dict[Mood, list[tuple[str, int]]]
+    cases: dict[str, CaseEntry]
 
     def owner_of(self, company: str) -> str:
         """Return the key of the rep who looks after the company."""
@@ -361,6 +405,7 @@ def read() -> Material:
             **deals,
             **loose,
             **_load("transcripts"),
+            **_load("processes"),
             **desk,
         }
     )
