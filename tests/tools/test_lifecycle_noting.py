@@ -195,7 +195,7 @@ class TestReplay:
             story.ask(asks.SetSeatsIn(seats=next(numbers)))
         happened = [_Happened(event, NOW) for event in story.events[:100]]
         spent = min(_spent(happened) for _ in range(50))
-        assert spent < 400e-6, f"{spent * 1e6:.0f} us for 100 events"
+        assert spent < 200e-6, f"{spent * 1e6:.0f} us for 100 events"
 
 
 class _Happened:
