@@ -26,9 +26,9 @@ from tools.demo.threads import Message, Thread
 from tools.lifecycle import Ask
 
 WON = ("closed_won", "closed_converted")
-ONBOARDING: tuple[tuple[str, int], ...] = (("setup", 6), ("training", 24), ("golive", 44))
+ONBOARDING: tuple[tuple[str, int], ...] = (("setup", 6), ("training", 28), ("golive", 60))
 """Stages of an onboarding after the kickoff, and the days after the signature at which they are reached."""
-RUNNING = timedelta(days=58)
+RUNNING = timedelta(days=85)
 GROWN = timedelta(days=120)
 STILL_TALKING = timedelta(days=5)
 """A case whose thread moved within this time is not closed yet."""
