@@ -5,6 +5,7 @@ Prompts that are edited over the API: immutable versions, of which one answers.
     library.py    list, create, edit, switch off
     versions.py   the versions of a prompt; taking an old one up again
     checks.py     what must hold of a version before it may answer
+    weighing.py   what speaks for a version, and against it
     releases.py   drafts become active: the gate, rollback, the shipped default
     answering.py  which version answers for a key and its suffixes
     diffs.py      what differs between two versions
@@ -37,7 +38,6 @@ from tools.ai_prompts.releases import (
     NothingBefore,
     NotReleasable,
     NotShipped,
-    ReadinessOut,
     ReleaseIn,
     ReleaseRow,
     ReleasesOut,
@@ -81,6 +81,7 @@ from tools.ai_prompts.versions import (
     list_versions,
     revert_version,
 )
+from tools.ai_prompts.weighing import ReadinessOut
 
 __all__ = [
     "ActivePrompt", "AlreadyActive", "Category", "Check", "ChecksFailed", "CreatePromptIn", "DiffFilter", "DiffOut",

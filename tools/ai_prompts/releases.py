@@ -19,23 +19,20 @@ from memory.callers import Caller
 from memory.db import Json, Tx
 from memory.errors import Conflict, Forbidden
 from memory.rows import In, Row
-from tools.ai_prompts import checks
+from tools.ai_prompts import checks, weighing
 from tools.ai_prompts.checks import Check, Offer
 from tools.ai_prompts.rows import (
     PromptRow,
     Reason,
-    State,
     check_writer,
     get_prompt_by_key,
     lock_by_key,
 )
-from tools.ai_prompts.versions import HistoryFilter, VersionDetail, get_version
-from tools.evaluations import verdicts
-from tools.evaluations.rows import VerdictName
+from tools.ai_prompts.versions import HistoryFilter, get_version
+from tools.ai_prompts.weighing import Heard, ReadinessOut
 from tools.evaluations.verdicts import Evidence
 
 Kind = Literal["verdict", "override", "rollback", "restore", "shipped"]
-GRAVITY: tuple[VerdictName, ...] = ("regressed", "inconclusive", "same", "improved")
 MOST = 100_000
 
 
@@ -90,17 +87,6 @@ class RestoreIn(In):
     lock_version: int | None = Field(default=None, ge=0)
 
 
-class Heard(Row):
-    """A verdict as it was when a release looked at it."""
-
-    id: UUID
-    suite: str
-    verdict: VerdictName
-    reason: str
-    engine: str
-    model: str | None
-
-
 class ReleaseRow(Row):
     """One release: which version became active in place of which, on whose word and on what evidence."""
 
@@ -122,27 +108,6 @@ class ReleasesOut(Row):
     """The releases of a prompt, newest first."""
 
     releases: list[ReleaseRow]
-
-
-class ReadinessOut(Row):
-    """
-    Whether a version may be released now, and why not.
-
-    It is held against `against_version` of `against_key`, which answers now; both are None where nothing does. Every
-    check that blocks must pass; beyond that `may_release` says that the evals carry it, else an admin may override.
-    """
-
-    key: str
-    version: int
-    state: State
-    active_version: int | None
-    against_key: str | None
-    against_version: int | None
-    checks: list[Check]
-    evidence: Evidence | None
-    may_release: bool
-    may_override: bool
-    explanation: str
 
 
 RELEASED = """
@@ -182,7 +147,7 @@ async def get_readiness(
     """
     check_writer(caller, writers)
     prompt = await get_prompt_by_key(tx, caller, key)
-    return await _weigh(tx, prompt, await get_version(tx, caller, key, version), offer)
+    return await weighing.weigh(tx, prompt, await get_version(tx, caller, key, version), offer)
 
 
 async def release_version(
@@ -211,12 +176,12 @@ async def release(
         raise MayNotOverride
     if prompt.active_version == version:
         raise AlreadyActive(version=version, key=prompt.key)
-    found = await _weigh(tx, prompt, await get_version(tx, caller, prompt.key, version), offer)
+    found = await weighing.weigh(tx, prompt, await get_version(tx, caller, prompt.key, version), offer)
     if failed := checks.blocked(found.checks):
         said = [check.detail for check in failed]
         raise ChecksFailed(*said, version=version, key=prompt.key, failed=" ".join(said))
     if not found.may_release and override_reason is None:
-        raise NotReleasable(*_lines(found.evidence), version=version, key=prompt.key, why=found.explanation)
+        raise NotReleasable(*weighing.lines(found.evidence), version=version, key=prompt.key, why=found.explanation)
     kind: Kind = "verdict" if found.may_release else "override"
     return await activate(
         tx, caller, prompt, version, kind, override_reason, checks=found.checks, evidence=found.evidence
@@ -286,7 +251,7 @@ async def activate(
         version=version,
         user_id=caller.user_id,
     )
-    heard = _heard(evidence)
+    heard = weighing.heard(evidence)
     return await tx.one(
         ReleaseRow,
         f"""
@@ -311,67 +276,7 @@ async def activate(
     )
 
 
-# Weighing ---------------------------------------------------------------------------------------------------------
-
-
-async def _weigh(tx: Tx, prompt: PromptRow, version: VersionDetail, offer: Offer | None) -> ReadinessOut:
-    found = checks.check_version(version, offer)
-    against = await _against(tx, prompt)
-    evidence = await verdicts.evidence_for(tx, prompt.key, version.version, against[1], against[0]) if against else None
-    sound = not checks.blocked(found) and version.state != "active"
-    return ReadinessOut(
-        key=prompt.key,
-        version=version.version,
-        state=version.state,
-        active_version=prompt.active_version,
-        against_key=against[0] if against else None,
-        against_version=against[1] if against else None,
-        checks=found,
-        evidence=evidence,
-        may_release=sound and evidence is not None and evidence.releasable,
-        may_override=sound,
-        explanation=_explain(version, found, evidence),
-    )
-
-
-async def _against(tx: Tx, prompt: PromptRow) -> tuple[str, int] | None:
-    """Return what answers now: the prompt's own active version, or that of the prompt for which a suffix is."""
-    if prompt.active_version is not None:
-        return prompt.key, prompt.active_version
-    base, _, suffix = prompt.key.partition("__")
-    if not suffix:
-        return None
-    version = await tx.maybe(int, "SELECT active_version FROM ai_prompts WHERE key = %(base)s AND is_active", base=base)
-    return (base, version) if version is not None else None
-
-
-def _explain(version: VersionDetail, found: Sequence[Check], evidence: Evidence | None) -> str:
-    if version.state == "active":
-        return "It is active."
-    if failed := checks.blocked(found):
-        return " ".join(check.detail for check in failed)
-    if evidence is None:
-        return "Nothing answers for this key now, so there is nothing to hold it against."
-    if not evidence.covered:
-        return "No suite of evals holds this prompt."
-    if evidence.regressed:
-        return f"It is worse than what answers now: {', '.join(evidence.regressed)}."
-    if evidence.missing:
-        return f"No verdict yet from {', '.join(evidence.missing)}, by an engine that reads prompts."
-    if evidence.inconclusive:
-        return f"No suite says that it is worse; {', '.join(evidence.inconclusive)} could not tell."
-    return "Every suite was asked, and none says that it is worse."
-
-
-def _heard(evidence: Evidence | None) -> list[Heard]:
-    """Return the verdicts that were looked at, the gravest first."""
-    found = [one.verdict for one in evidence.suites if one.verdict] if evidence else []
-    found.sort(key=lambda verdict: GRAVITY.index(verdict.verdict))
-    return [Heard.model_validate(verdict) for verdict in found]
-
-
-def _lines(evidence: Evidence | None) -> list[str]:
-    return [f"{one.suite}: {one.verdict}. {one.reason}" for one in _heard(evidence)]
+# The way back ---------------------------------------------------------------------------------------------------
 
 
 class Step(Row):
