@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 
 from agents import guards
 from agents.product_analysis.outputs import Item, TranscriptReading
+from agents.product_analysis.transcripts import words_of
 from tools.products.readings import KeptReading
 
 Found = dict[str, Any]
@@ -81,8 +82,9 @@ def objections(readings: Iterable[KeptReading]) -> list[Matter]:
         for item in TranscriptReading.model_validate(reading.reading).objections:
             matter = matters.setdefault(_key(item.topic), Matter(item.topic, item.objection))
             matter.add(reading, item, effective=item.handled)
-            if item.handled and item.response and item.response not in matter.responses:
-                matter.responses.append(item.response)
+            response = words_of(item.response)
+            if item.handled and response and response not in matter.responses:
+                matter.responses.append(response)
     return sorted(matters.values(), key=lambda matter: (-len(matter.meetings), matter.topic))
 
 

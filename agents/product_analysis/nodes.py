@@ -9,7 +9,7 @@ from langgraph.runtime import Runtime
 
 from agents import guards
 from agents.kit import About, Context
-from agents.product_analysis import counting
+from agents.product_analysis import counting, transcripts
 from agents.product_analysis.outputs import (
     CONTRAST,
     READ,
@@ -106,7 +106,7 @@ async def _read_one(
     run: Context, product: AnalyzedProduct, topics: list[str], transcript: UnreadTranscript
 ) -> tuple[int, str]:
     run.read_source("transcription", transcript.id, transcript.title, third_party=True)
-    text = guards.clean(transcript.transcription_text)
+    text = guards.clean(transcripts.plain(transcript.transcription_text))
     inputs = TranscriptInputs(
         product=product.name,
         about=(product.description or "")[:1000],

@@ -19,6 +19,7 @@ from agents.product_analysis.outputs import (
     TranscriptInputs,
     TranscriptReading,
 )
+from agents.product_analysis.transcripts import words_of
 from agents.rules import answers, gist, objections, promises, sentences, sentiment, signals
 from agents.rules.dates import Calendar
 from agents.rules.sentences import Sentence
@@ -42,6 +43,8 @@ _BENEFITS: tuple[tuple[str, str], ...] = (
     ("ease of use", r"\b(?:easy|easily|simple|simpler|intuitive|no training|learn\w* (?:it )?in|works? with gloves|out of the box|self-?service)\b"),
     ("integration", r"\b(?:integrat\w+|connects?|sync\w*|works? with (?:your|the|any)|talks? to (?:your|the)|api|connector|import\w*|export\w*)\b"),
     ("quick start", r"\b(?:live (?:in|within)|up and running|set ?up (?:in|within|takes)|go-?live|onboard\w*|rollout|pilot|trial|start (?:small|with one))\b"),
+    ("reliability", r"\b(?:offline|(?:keeps?|goes|go|went) (?:on |right on )?working|none (?:is |are |was |were )?lost|nothing (?:is|was|gets) lost|never (?:down|stops?)|full shift|queue until|when the (?:network|connection) (?:is|comes) back)\b"),
+    ("low risk", r"\b(?:you can (?:leave|stop|cancel|return)|without (?:giving a reason|obligation|risk)|money back|guarantee\w*|try it (?:first|free|for)|smallest version|half (?:of )?the price)\b"),
     ("accuracy", r"\b(?:accura\w+|fewer (?:errors|mistakes|complaints)|error[- ]free|mis-?picks?|right the first time|no (?:errors|mistakes))\b"),
     ("visibility", r"\b(?:dashboards?|reports?|reporting|real[- ]?time|live (?:stock|view|data)|see (?:at once|exactly|everything|where)|visib\w+|transparen\w+)\b"),
     ("support", r"\b(?:support team|24/7|dedicated|account manager|we (?:help|train|support|stay|are there)|by your side|on[- ]site)\b"),
@@ -50,13 +53,28 @@ _BENEFITS: tuple[tuple[str, str], ...] = (
     ("fair terms", r"\b(?:cancel any ?time|no (?:long )?(?:contract|commitment)|month(?:ly|[- ]to[- ]month)|discount|flat (?:fee|price)|included|no extra|free of charge|at no cost)\b"),
 )  # fmt: skip
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple((topic, re.compile(words)) for topic, words in _BENEFITS)
+# What a buyer says in a conversation and seldom writes.
+_HELD_AGAINST: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (topic, re.compile(words))
+    for topic, words in (
+        ("price", r"\b(?:more (?:money )?than (?:i|we) (?:thought|expected|hoped|planned)|(?:a|that) lot of money|(?:told|offered|quoted) us less|(?:they|others?) (?:are|is) cheaper|what a price)\b"),
+        ("trust", r"\b(?:(?:i|we) have (?:heard|seen) (?:that|this|it|too many)|(?:will|would) not believe (?:that|it|this)|we (?:have )?tried (?:something|this|that|it) (?:like (?:this|that) )?(?:once|before|already)|sounds too good)\b"),
+        ("effort", r"\b(?:(?:i am|we are|i'm|we're) not hiring|who (?:does|would do|is going to do) that\b|(?:nobody|no one) (?:here )?has time|one more (?:system|tool|thing to)|too much work)\b"),
+        ("acceptance", r"\b(?:(?:my|our|the) (?:people|team|staff|colleagues|users) (?:will|would|do) not (?:like|use|want|accept)|(?:used|there) to (?:time|watch|control) (?:us|them|people)|get around it)\b"),
+    )
+)  # fmt: skip
 _TAKEN_UP = re.compile(
     r"\b(?:makes? sense|good (?:point|to (?:hear|know))|great|perfect|excellent|exactly|that (?:works|helps|would help|is (?:good|great|fine|impressive|what we))|"
     r"sounds (?:good|great|right|reasonable)|fair enough|understood|i (?:like|prefer|see) (?:that|it)|we (?:like|love|need) (?:that|this|it)|then (?:we|it) (?:is|are)? ?(?:fine|good)|"
+    r"that is (?:fair|true|right|a good|the right)|you are right|(?:i|we) would (?:support|try|take|want|use) (?:that|it|this)|then (?:i|we) (?:would|will|can|could|should) |i appreciate|we should|"
+    r"(?:^|[.!] )(?:good|fine|done|right|all right|great|nice|do|okay|agreed)(?: \w+)?[.!,]|^(?:show|send|give) me\b|(?:^|[.!] )it would[.,]|"
     r"impressive|interesting|convinc\w+|happy with|no (?:problem|objection|concerns?) (?:then|any ?more)|that (?:answers|settles|solves)|(?:okay|ok|alright|good|yes)[,.])",
 )
 _REFUSED = re.compile(r"\b(?:but|still|however|not (?:sure|convinced|enough)|doubt|too (?:much|expensive|late|high))\b")
-_SPEAKER = re.compile(r"^[A-Z][\w.' -]{0,60}?(?:\s\([^)]{1,30}\))?:\s+")
+
+
+Objection = tuple[str, Sentence, float, bool]
+"""Topic, sentence, confidence, and whether the sentence itself says that it is settled."""
 
 
 @answers(READ)
@@ -68,8 +86,8 @@ def read(inputs: TranscriptInputs) -> TranscriptReading:
     theirs = [words.sentence for words in spoken if words.side == "them"]
     made = promises.find_promises(spoken, Calendar.of(inputs.heldAt, "UTC"))
     shown = signals.find_signals(theirs)
-    against = objections.find_objections(theirs)
-    telling = {finding.sentence.start for finding in (*shown, *against)}
+    against = _held_against(theirs)
+    telling = {sentence.start for sentence in (*(f.sentence for f in shown), *(o[1] for o in against))}
     return TranscriptReading(
         summary=gist.summarize(inputs.title, said, lambda s: 1.0 if s.start in telling else 0.0)[:600],
         sentiment=sentiment.judge(theirs).mood,
@@ -81,34 +99,41 @@ def read(inputs: TranscriptInputs) -> TranscriptReading:
         ][:MOST],
         next_steps=[
             AgreedStep(
-                step=_plain(promise.text)[:LONGEST], owner="us" if promise.direction == "we_promised" else "them"
+                step=words_of(promise.text)[:LONGEST], owner="us" if promise.direction == "we_promised" else "them"
             )
             for promise in made
         ][:MOST],
     )
 
 
+def _held_against(theirs: Sequence[Sentence]) -> list[Objection]:
+    """Return what the other side holds against it: by the rules for every message, and by those for what is only spoken."""
+    written = objections.find_objections(theirs)
+    found: list[Objection] = [(o.kind, o.sentence, o.confidence, o.addressed) for o in written]
+    known = {objection.sentence.start for objection in written}
+    for sentence in theirs:
+        topic = next((topic for topic, words in _HELD_AGAINST if words.search(sentence.lower)), None)
+        if topic is not None and sentence.start not in known:
+            found.append((topic, sentence, 0.76, False))
+    return sorted(found, key=lambda objection: objection[1].start)
+
+
 def _cited(text: str, sentence: Sentence, confidence: float) -> dict[str, Any]:
     return {"quote": text[sentence.start : sentence.end], "confidence": round(confidence, 2)}
 
 
-def _plain(text: str) -> str:
-    """Return the words without the name of who says them."""
-    return _SPEAKER.sub("", text)
-
-
-def _objections(text: str, spoken: Sequence[Spoken], found: Sequence[objections.Objection]) -> list[RaisedObjection]:
+def _objections(text: str, spoken: Sequence[Spoken], found: Sequence[Objection]) -> list[RaisedObjection]:
     places = {words.sentence.start: place for place, words in enumerate(spoken)}
     raised: list[RaisedObjection] = []
-    for objection in found:
-        response, handled = _met(spoken, places[objection.sentence.start])
+    for topic, sentence, confidence, addressed in found:
+        response, handled = _met(spoken, places[sentence.start])
         raised.append(
             RaisedObjection(
-                topic=objection.kind,
-                objection=_plain(objection.sentence.text)[:LONGEST],
-                handled=objection.addressed or handled,
+                topic=topic,
+                objection=words_of(sentence.text)[:LONGEST],
+                handled=addressed or handled,
                 response=text[response.start : response.end][:1000] if response else "",
-                **_cited(text, objection.sentence, objection.confidence),
+                **_cited(text, sentence, confidence),
             )
         )
     return raised
@@ -128,7 +153,7 @@ def _met(spoken: Sequence[Spoken], place: int) -> tuple[Sentence | None, bool]:
 
 
 def _takes_up(sentence: Sentence) -> bool:
-    lower = _plain(sentence.text).lower()
+    lower = words_of(sentence.text).lower()
     if _REFUSED.search(lower):
         return False
     return _TAKEN_UP.search(lower) is not None or sentiment.weigh(lower)[0] >= 1.5
@@ -138,7 +163,7 @@ def _pitch_points(text: str, spoken: Sequence[Spoken]) -> list[SaidPitch]:
     """Return the benefits that our side named, one a topic; effective when the other side's next words take it up."""
     named: dict[str, SaidPitch] = {}
     for place, words in enumerate(spoken):
-        plain = _plain(words.sentence.text)
+        plain = words_of(words.sentence.text)
         if words.side != "us" or plain.endswith("?") or len(plain.split()) < TELLING:
             continue
         topic = next((topic for topic, pattern in _PATTERNS if pattern.search(plain.lower())), None)
@@ -157,6 +182,8 @@ def _pitch_points(text: str, spoken: Sequence[Spoken]) -> list[SaidPitch]:
 def contrast(inputs: ContrastInputs) -> ContrastOutput:
     """Return the matters that one side's meetings have clearly more often than the other's."""
     won, lost = inputs.won, inputs.lost
+    if not won or not lost:
+        return ContrastOutput()
     winning = _patterns(
         _topics(won, "pitch_points", settled=True), _topics(lost, "pitch_points", settled=True), len(won), len(lost),
         "{topic} was taken up in {here} of {all} won meetings, {there} of {others} lost ones",

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from agents import runs
-from agents.product_analysis import counting
+from agents.product_analysis import counting, transcripts
 from agents.product_analysis.outputs import ContrastInputs, Meeting, TranscriptInputs, TranscriptReading
 from agents.rules import product_analysis as rules
 from agents.runs import Engine
@@ -295,6 +295,24 @@ class TestRules:
         said = [{"topic": "price", "settled": True, "quote": PRICE}]
         one = Meeting.model_validate({"meeting": 1, "summary": "", "objections": said, "pitch_points": said})
         assert rules.contrast(ContrastInputs(product="Scanners", won=[one], lost=[])).winning == []
+
+
+class TestTranscripts:
+    def test_subtitles_become_lines_of_speech(self) -> None:
+        vtt = (
+            "WEBVTT\n\n1\n00:00:01.000 --> 00:00:04.000\n<v Bo Li>It is <i>too</i> expensive.</v>\n\n"
+            "00:00:05.000 --> 00:00:06.000 align:start\n<v.loud Rita Rep>We can talk about that.</v>\n"
+        )
+        assert transcripts.plain(vtt) == "Bo Li: It is too expensive.\nRita Rep: We can talk about that."
+        srt = (
+            "1\n00:00:01,000 --> 00:00:04,000\nBo Li: It is too expensive.\n\n2\n00:00:05,000 --> 00:00:06,000\nYes.\n"
+        )
+        assert transcripts.plain(srt) == "Bo Li: It is too expensive.\nYes."
+
+    def test_stamps_before_names_go_and_other_text_stays(self) -> None:
+        assert transcripts.plain("[00:12] Bo Li: At 10:30 we met.\n10:30 was the time.") == (
+            "Bo Li: At 10:30 we met.\n10:30 was the time."
+        )
 
 
 class TestCounting:
