@@ -128,20 +128,26 @@ async def list_legacy_deals(tx: Tx, caller: Caller, filter: LegacyDealFilter) ->
         LegacyDealsOut,
         """
         WITH found AS (
-            SELECT q.id, q.company_id, c.name AS company_name, q.product_id, p.name AS product_name, m.current_stage_id AS stage_id,
-                   m.current_stage_name AS stage_name, q.last_human_touch_at, q.created_at, m.status
+            SELECT q.id, q.created_at
               FROM company_product_read_model m
               JOIN company_products q ON q.id = m.company_product_id
               JOIN companies c ON c.id = q.company_id
-              JOIN products p ON p.id = q.product_id
              WHERE m.phase = 'in_sales' AND q.merged_into_id IS NULL AND c.deleted_at IS NULL
                AND (m.current_stage_id IS NULL OR q.last_human_touch_at IS NULL
                     OR q.last_human_touch_at < %(now)s - make_interval(days => %(untouched_days)s))
                AND (q.snoozed_until IS NULL OR q.snoozed_until <= %(now)s)
-               AND (%(mine)s::uuid IS NULL OR m.owner_id = %(mine)s))
+               AND (%(mine)s::uuid IS NULL OR m.owner_id = %(mine)s)
+        ), page AS (
+            SELECT q.id, q.company_id, c.name AS company_name, q.product_id, p.name AS product_name, m.current_stage_id AS stage_id,
+                   m.current_stage_name AS stage_name, q.last_human_touch_at, q.created_at, m.status
+              FROM (SELECT * FROM found ORDER BY created_at, id LIMIT %(limit)s OFFSET %(offset)s) g
+              JOIN company_products q ON q.id = g.id
+              JOIN company_product_read_model m ON m.company_product_id = g.id
+              JOIN companies c ON c.id = q.company_id
+              JOIN products p ON p.id = q.product_id
+             ORDER BY q.created_at, q.id)
         SELECT json_build_object(
-                   'deals', (SELECT coalesce(json_agg(x), '[]')
-                               FROM (SELECT * FROM found ORDER BY created_at, id LIMIT %(limit)s OFFSET %(offset)s) x),
+                   'deals', (SELECT coalesce(json_agg(x), '[]') FROM page x),
                    'count', (SELECT count(*) FROM found),
                    'meta', json_build_object('generatedAt', %(now)s::timestamptz))::text
         """,

@@ -1,7 +1,7 @@
 """Flags: listed, raised by hand, resolved, snoozed until later, and woken again."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, LiteralString
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, Field, field_validator
@@ -28,15 +28,30 @@ from tools.attention.rows import (
 from tools.company_products import MAY_WRITE
 
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+MOST_COUNTED = 10_000
 # A person's own: what they sell, what is at the same companies or at companies they own without naming a product, and
 # what waits in their own mailbox.
 OWN = """
-    (m.owner_id = %(mine)s
-     OR f.company_product_id IS NULL
-        AND (c.owner_id = %(mine)s
-             OR f.company_id IN (SELECT o.company_id FROM company_product_read_model o WHERE o.owner_id = %(mine)s)
-             OR f.source_type = 'communication'
-                AND f.source_id IN (SELECT x.id::text FROM communications x WHERE x.user_id = %(mine)s AND x.company_id = f.company_id)))
+    f.id IN (
+        SELECT o.id FROM company_product_read_model m JOIN attention_flags o ON o.company_product_id = m.company_product_id
+         WHERE m.owner_id = %(mine)s
+        UNION
+        SELECT o.id FROM attention_flags o
+         WHERE o.company_product_id IS NULL
+           AND o.company_id IN (SELECT m.company_id FROM company_product_read_model m WHERE m.owner_id = %(mine)s
+                                UNION SELECT w.id FROM companies w WHERE w.owner_id = %(mine)s)
+        UNION
+        SELECT o.id FROM attention_flags o
+          JOIN communications x ON x.id = CASE WHEN o.source_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN o.source_id::uuid END
+         WHERE o.company_product_id IS NULL AND o.source_type = 'communication' AND x.user_id = %(mine)s AND x.company_id = o.company_id)
+"""
+FILTERED = """
+    EXISTS (SELECT FROM companies c WHERE c.id = f.company_id AND c.deleted_at IS NULL)
+    AND (%(company_id)s::uuid IS NULL OR f.company_id = %(company_id)s)
+    AND (%(statuses)s::text[] IS NULL OR f.status = ANY(%(statuses)s))
+    AND (%(source_type)s::text IS NULL OR f.source_type = %(source_type)s)
+    AND (%(flag_type)s::text IS NULL OR f.flag_type = %(flag_type)s)
+    AND (%(severity)s::text IS NULL OR f.severity = %(severity)s)
 """
 RANK = "CASE f.severity WHEN 'critical' THEN 0 WHEN 'high' THEN 1 WHEN 'medium' THEN 2 ELSE 3 END"
 
@@ -89,7 +104,7 @@ class FlagFilter(In):
 
 
 class FlagsOut(Row):
-    """A page of flags, and how many there are."""
+    """A page of flags, and how many there are; `total` counts up to 10,000."""
 
     flags: list[FlagRow]
     total: int
@@ -133,31 +148,30 @@ async def list_flags(tx: Tx, caller: Caller, filter: FlagFilter) -> Doc[FlagsOut
         raise OthersFlags
     return await tx.doc(
         FlagsOut,
-        f"""
-        WITH found AS (
-            SELECT f.id, {RANK} AS rank, f.created_at
-              FROM attention_flags f
-              JOIN companies c ON c.id = f.company_id
-              LEFT JOIN company_product_read_model m ON m.company_product_id = f.company_product_id
-             WHERE c.deleted_at IS NULL
-               AND (%(company_id)s::uuid IS NULL OR f.company_id = %(company_id)s)
-               AND (%(statuses)s::text[] IS NULL OR f.status = ANY(%(statuses)s))
-               AND (%(source_type)s::text IS NULL OR f.source_type = %(source_type)s)
-               AND (%(flag_type)s::text IS NULL OR f.flag_type = %(flag_type)s)
-               AND (%(severity)s::text IS NULL OR f.severity = %(severity)s)
-               AND (%(mine)s::uuid IS NULL OR {OWN}))
+        _LIST_OWN if filter.scope == "mine" and caller.user_id else _LIST_ALL,
+        **filter.model_dump(exclude={"status", "scope"}),
+        statuses=_parts(filter.status),
+        mine=caller.user_id,
+        most=MOST_COUNTED,
+    )
+
+
+def _list(where: LiteralString) -> LiteralString:
+    """Return the page and the number of what `where` lets through; the page is found in the index, not counted through."""
+    return f"""
         SELECT json_build_object(
                    'flags', (SELECT coalesce(json_agg(x), '[]') FROM (
                        SELECT {FLAG}
-                         FROM (SELECT * FROM found ORDER BY rank, created_at, id LIMIT %(limit)s OFFSET %(offset)s) g
+                         FROM (SELECT f.id FROM attention_flags f WHERE {where}
+                                ORDER BY {RANK}, f.created_at, f.id LIMIT %(limit)s OFFSET %(offset)s) g
                          JOIN ({JOINED}) ON f.id = g.id
-                        ORDER BY g.rank, g.created_at, g.id) x),
-                   'total', (SELECT count(*) FROM found))::text
-        """,
-        **filter.model_dump(exclude={"status", "scope"}),
-        statuses=_parts(filter.status),
-        mine=caller.user_id if filter.scope == "mine" else None,
-    )
+                        ORDER BY {RANK}, f.created_at, f.id) x),
+                   'total', (SELECT count(*) FROM (SELECT FROM attention_flags f WHERE {where} LIMIT %(most)s) t))::text
+        """
+
+
+_LIST_ALL = _list(FILTERED)
+_LIST_OWN = _list(f"{FILTERED} AND {OWN}")
 
 
 async def raise_flag(tx: Tx, caller: Caller, body: RaiseFlagIn) -> FlagOut:
