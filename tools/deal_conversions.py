@@ -266,19 +266,8 @@ async def _get_sold(tx: Tx, product_ids: Sequence[UUID]) -> dict[UUID, str]:
 
 
 async def _write(tx: Tx, caller: Caller, deal: _Deal, past: _Past, rows: Sequence[CompanyProductRow]) -> None:
-    """Write the mapping, what the deal knows of its products, and its own end."""
-    facts = {
-        "deal_id": deal.id,
-        "ids": [row.id for row in rows],
-        "by": caller.user_id,
-        "health": deal.health_score,
-        "open": set(deal.quoted_products) - set(deal.converted) - {row.product_id for row in rows},
-        "name": deal.name,
-        "company_id": deal.company_id,
-        "stage": deal.stage,
-        **past.model_dump(),
-    }
-    facts["status"] = "partial" if facts.pop("open") else "converted"
+    """Write which products the deal goes on as, what they take from it, and its own end."""
+    ids = [row.id for row in rows]
     await tx.run(
         """
         INSERT INTO deal_conversions (legacy_deal_id, company_product_id, product_id, converted_at, converted_by,
@@ -286,9 +275,11 @@ async def _write(tx: Tx, caller: Caller, deal: _Deal, past: _Past, rows: Sequenc
         SELECT %(deal_id)s, h.id, h.product_id, %(now)s, %(by)s, %(first_activity_at)s, %(last_activity_at)s,
                %(activities_count)s, %(communications_count)s, %(meetings_count)s
           FROM company_products h WHERE h.id = ANY (%(ids)s)
-        ON CONFLICT (legacy_deal_id, product_id) DO UPDATE SET company_product_id = excluded.company_product_id
         """,
-        **facts,
+        **past.model_dump(),
+        deal_id=deal.id,
+        by=caller.user_id,
+        ids=ids,
     )
     await tx.run(
         """
@@ -297,8 +288,17 @@ async def _write(tx: Tx, caller: Caller, deal: _Deal, past: _Past, rows: Sequenc
                last_activity_at = greatest(last_activity_at, %(last_activity_at)s)
          WHERE id = ANY (%(ids)s)
         """,
-        **facts,
+        health=deal.health_score,
+        deal_id=deal.id,
+        last_activity_at=past.last_activity_at,
+        ids=ids,
     )
+    left = set(deal.quoted_products) - set(deal.converted) - {row.product_id for row in rows}
+    await _close(tx, caller, deal, ids, "partial" if left else "converted")
+
+
+async def _close(tx: Tx, caller: Caller, deal: _Deal, ids: Sequence[UUID], status: str) -> None:
+    """End the deal as converted, with a line in its history and a note of what it goes on as."""
     await tx.run(
         """
         WITH closed AS (
@@ -315,7 +315,11 @@ async def _write(tx: Tx, caller: Caller, deal: _Deal, past: _Past, rows: Sequenc
                %(name)s || ' goes on as ' || string_agg(p.name, ', ' ORDER BY p.display_order, p.name), %(now)s
           FROM company_products h JOIN products p ON p.id = h.product_id WHERE h.id = ANY (%(ids)s)
         """,
-        **facts,
+        **deal.model_dump(include={"name", "stage", "company_id"}),
+        deal_id=deal.id,
+        status=status,
+        by=caller.user_id,
+        ids=list(ids),
     )
 
 

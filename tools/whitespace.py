@@ -13,7 +13,7 @@ Source: CRM specification, whitespace. The rules of a product are its `fit_rules
 `{"points": 15, "reason": "...", "when": {...}}`, where all conditions of `when` must hold and none need be given.
 """
 
-from typing import Any, Literal
+from typing import Any, Literal, LiteralString
 from uuid import UUID
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -195,40 +195,43 @@ _APPLIES = """
     AND (u.statuses = '{}' OR c.status = ANY (u.statuses))
     AND (u.crm_platforms = '{}' OR c.crm_platform = ANY (u.crm_platforms)) AND c.attributes @> u.attributes
 """
+# All customers are weighed in numbers; words and JSON are made for the page only.
+_WEIGHED: LiteralString = f"""
+    rules AS MATERIALIZED (
+        SELECT * FROM jsonb_to_recordset(%(rules)s) AS rule (
+            product_id uuid, place int, points int, reason text, owns text[], owns_any text[], lacks text[], min_products int,
+            max_products int, min_employees int, max_employees int, min_agents int, max_agents int, segments text[],
+            industries text[], statuses text[], crm_platforms text[], attributes jsonb)
+    ), earned AS MATERIALIZED (
+        SELECT c.id AS company_id, u.product_id, sum(u.points) AS points
+          FROM rules u JOIN customers c ON {_APPLIES}
+         GROUP BY c.id, u.product_id
+    ), missing AS MATERIALIZED (
+        SELECT c.id AS company_id, d.id AS product_id, d.price,
+               greatest(0, least(100, 50 + CASE WHEN c.products >= 3 THEN 20 WHEN c.products = 2 THEN 10 ELSE 0 END
+                                          + coalesce(e.points, 0))) AS fit
+          FROM customers c CROSS JOIN candidates d
+          LEFT JOIN earned e ON e.company_id = c.id AND e.product_id = d.id
+         WHERE d.id <> ALL (c.taken)
+    ), page AS MATERIALIZED (
+        SELECT c.id, c.name, f.total, f.priority,
+               CASE %(sort_by)s WHEN 'potential_mrr' THEN f.total WHEN 'fit_score' THEN f.best ELSE f.priority END AS rank
+          FROM (SELECT m.company_id, sum(m.price) AS total, max(m.fit) AS best,
+                       least(100, round(avg(m.fit) * 0.6 + sum(m.price) / 100 * 0.4)) AS priority
+                  FROM missing m WHERE m.fit >= %(min_fit_score)s
+                 GROUP BY m.company_id) f
+          JOIN customers c ON c.id = f.company_id
+         ORDER BY rank DESC, f.priority DESC, lower(c.name), c.id
+         LIMIT %(limit)s
+    )
+"""
 
 
 async def _list_opportunities(tx: Tx, filter: WhitespaceFilter, rules: list[dict[str, Any]]) -> Doc[OpportunitiesOut]:
-    """All customers are weighed in numbers; words and JSON are made for the page only."""
     return await tx.doc(
         OpportunitiesOut,
         f"""
-        WITH {_GROUND}, rules AS MATERIALIZED (
-            SELECT * FROM jsonb_to_recordset(%(rules)s) AS rule (
-                product_id uuid, place int, points int, reason text, owns text[], owns_any text[], lacks text[], min_products int,
-                max_products int, min_employees int, max_employees int, min_agents int, max_agents int, segments text[],
-                industries text[], statuses text[], crm_platforms text[], attributes jsonb)
-        ), earned AS MATERIALIZED (
-            SELECT c.id AS company_id, u.product_id, sum(u.points) AS points
-              FROM rules u JOIN customers c ON {_APPLIES}
-             GROUP BY c.id, u.product_id
-        ), missing AS MATERIALIZED (
-            SELECT c.id AS company_id, d.id AS product_id, d.price,
-                   greatest(0, least(100, 50 + CASE WHEN c.products >= 3 THEN 20 WHEN c.products = 2 THEN 10 ELSE 0 END
-                                              + coalesce(e.points, 0))) AS fit
-              FROM customers c CROSS JOIN candidates d
-              LEFT JOIN earned e ON e.company_id = c.id AND e.product_id = d.id
-             WHERE d.id <> ALL (c.taken)
-        ), page AS MATERIALIZED (
-            SELECT c.id, c.name, f.total, f.priority,
-                   CASE %(sort_by)s WHEN 'potential_mrr' THEN f.total WHEN 'fit_score' THEN f.best ELSE f.priority END AS rank
-              FROM (SELECT m.company_id, sum(m.price) AS total, max(m.fit) AS best,
-                           least(100, round(avg(m.fit) * 0.6 + sum(m.price) / 100 * 0.4)) AS priority
-                      FROM missing m WHERE m.fit >= %(min_fit_score)s
-                     GROUP BY m.company_id) f
-              JOIN customers c ON c.id = f.company_id
-             ORDER BY rank DESC, f.priority DESC, lower(c.name), c.id
-             LIMIT %(limit)s
-        )
+        WITH {_GROUND}, {_WEIGHED}
         SELECT json_build_object('opportunities', coalesce(
                    json_agg(json_build_object('company_id', t.id, 'company_name', t.name, 'current_products', t.names,
                                               'missing_products', t.products, 'total_potential_mrr', t.total,
