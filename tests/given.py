@@ -129,6 +129,13 @@ class Given:
             )
         return held
 
+    async def counted(self) -> None:
+        """Bring the counts of products along, which otherwise follow within seconds."""
+        await self.tx.run(
+            "INSERT INTO pipeline_dirty_products SELECT DISTINCT product_id FROM company_product_read_model"
+        )
+        await self.tx.run("SELECT settle_pipeline_stage_counts()")
+
     async def case(self, title: str | None = None, *, company: Any = None, held: Any = None, **values: Any) -> Any:
         """A support case, opened by its command; about a `held` product, or none."""
         company_id = held.company_id if held else (company or await self.company()).id

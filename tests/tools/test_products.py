@@ -76,7 +76,12 @@ class TestCatalogue:
         core = await given.product("Core")
         process = await given.process(core)
         here: dict[str, Any] = {"current_stage_id": process.stages["proposal"].id, "current_stage_name": "Proposal"}
-        old: dict[str, Any] = {"current_stage_id": uuid4(), "current_stage_name": "Old stage"}
+        here |= (there := {"current_process_id": process.id})
+        former = await given.process(core, stages=["Old stage"], status="archived", version=2)
+        old: dict[str, Any] = {
+            "current_stage_id": former.stages["old-stage"].id,
+            "current_stage_name": "Old stage",
+        } | there
         await given.held(core, owner=rep, status="in_sales", phase="in_sales", **here)
         await given.held(core, status="in_sales", phase="in_sales", **here)
         await given.held(core, status="in_sales", phase="in_sales", **old)
@@ -84,6 +89,7 @@ class TestCatalogue:
         await given.held(core, status="active", phase="active", mrr=Decimal("0.50"))
         await given.held(core, status="churned", phase="churned", mrr=Decimal(7))
         await given.held(core, status="declined", phase="churned")
+        await given.counted()
 
         async def figures(caller: Caller) -> tuple[dict[str, Any], list[tuple[str, int]]]:
             [product] = (await read(listing.list_products(tx, caller, ProductFilter(include_stats=True)))).products
@@ -118,6 +124,7 @@ class TestProduct:
             process_started_at=given.ago(days=9), next_step_due_at=given.ago(hours=1), last_event_sequence=4, **standing,
         )  # fmt: skip
         await given.held(core, phase="active", status="active", activated_at=given.ago(days=2), mrr=10)
+        await given.counted()
         shown = await read(listing.get_product(tx, rep, "core", ProductPageFilter()))
         assert [item.company.name for item in shown.pipeline] == ["Old", "Young"]
         first = shown.pipeline[0]

@@ -12,7 +12,12 @@ register(
     Projector(
         "pipeline_stage_counts",
         AGGREGATE,
-        (Table("product_pipeline_stage_counts"), Table("pipeline_dirty_stages", internal=True)),
+        (
+            Table("product_pipeline_stage_counts"),
+            Table("product_standing_counts"),
+            Table("pipeline_dirty_stages", internal=True),
+            Table("pipeline_dirty_products", internal=True),
+        ),
         order=3,
         inline=False,
         settles=True,

@@ -141,17 +141,17 @@ async def list_products(tx: Tx, caller: Caller, filter: ProductFilter) -> Doc[Pr
         f"""
         WITH counts AS MATERIALIZED (
             SELECT g.product_id, {COUNTS}
-              FROM (SELECT r.product_id, r.status, count(*) AS n, sum(r.mrr) AS mrr
-                      FROM company_product_read_model r
+              FROM (SELECT r.product_id, r.status, sum(r.total_count) AS n, sum(r.total_value) AS mrr
+                      FROM product_standing_counts r
                      WHERE %(include_stats)s AND (%(scope)s::uuid IS NULL OR r.owner_id = %(scope)s)
                      GROUP BY r.product_id, r.status) g
              GROUP BY g.product_id
         ), staged AS MATERIALIZED (
-            SELECT r.product_id, r.current_stage_id AS stage_id, max(r.current_stage_name) AS name, count(*) AS n
-              FROM company_product_read_model r
-             WHERE %(include_stats)s AND r.status = 'in_sales' AND r.current_stage_id IS NOT NULL
+            SELECT r.product_id, r.stage_id, max(s.name) AS name, sum(r.total_count) AS n
+              FROM product_standing_counts r JOIN product_process_stages s ON s.id = r.stage_id
+             WHERE %(include_stats)s AND r.status = 'in_sales'
                AND (%(scope)s::uuid IS NULL OR r.owner_id = %(scope)s)
-             GROUP BY r.product_id, r.current_stage_id
+             GROUP BY r.product_id, r.stage_id
         )
         SELECT json_build_object('products', coalesce(json_agg(t.product ORDER BY t.display_order, t.name), '[]'))::text
           FROM (SELECT p.display_order, p.name,
@@ -222,8 +222,8 @@ async def get_product(tx: Tx, caller: Caller, slug: str, filter: ProductPageFilt
                                  'active', n.active, 'in_sales', n.in_sales, 'in_onboarding', n.in_onboarding,
                                  'declined', n.declined, 'churned', n.churned, 'total_mrr', n.total_mrr)
                                FROM (SELECT {COUNTS}
-                                       FROM (SELECT r.status, count(*) AS n, sum(r.mrr) AS mrr
-                                               FROM company_product_read_model r
+                                       FROM (SELECT r.status, sum(r.total_count) AS n, sum(r.total_value) AS mrr
+                                               FROM product_standing_counts r
                                               WHERE r.product_id = p.id GROUP BY r.status) g) n))::text
           FROM products p WHERE p.slug = %(slug)s
         """,
