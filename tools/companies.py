@@ -291,7 +291,8 @@ async def delete_company(tx: Tx, caller: Caller, company_id: UUID) -> None:
     in_use = await tx.one(
         bool,
         """
-        SELECT EXISTS (SELECT 1 FROM company_products p WHERE p.company_id = c.id)
+        SELECT EXISTS (SELECT 1 FROM company_product_read_model p
+                        WHERE p.company_id = c.id AND p.status IN ('in_sales', 'in_onboarding', 'active'))
             OR EXISTS (SELECT 1 FROM deals d WHERE d.company_id = c.id AND d.stage NOT LIKE 'closed%%')
             OR EXISTS (SELECT 1 FROM support_case_read_model m WHERE m.company_id = c.id AND m.status NOT IN ('resolved', 'closed'))
           FROM companies c

@@ -221,8 +221,9 @@ async def _load_company(tx: Tx, params: dict[str, Any]) -> CompanyInContext:
         CompanyInContext,
         """
         SELECT c.id, c.name, c.status, c.segment, c.industry, c.agent_count, c.crm_platform, c.became_customer_at, c.created_at,
-               coalesce((SELECT array_agg(p.name ORDER BY p.name) FROM company_products o JOIN products p ON p.id = o.product_id
-                          WHERE o.company_id = c.id), '{}') AS products
+               coalesce((SELECT array_agg(p.name ORDER BY p.name)
+                           FROM company_product_read_model o JOIN products p ON p.id = o.product_id
+                          WHERE o.company_id = c.id AND o.status IN ('active', 'in_onboarding')), '{}') AS products
           FROM companies c WHERE c.id = %(company_id)s
         """,
         **params,

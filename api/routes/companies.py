@@ -40,7 +40,7 @@ async def update_company(company_id: UUID, body: companies.UpdateCompanyIn, user
 
 @router.delete("/{company_id}", summary="Remove a company")
 async def delete_company(company_id: UUID, manager: Manager, tx: Transaction) -> Done:
-    """Remove a company that has no products and no open deals."""
+    """Remove a company that has no live products, open deals or open cases."""
     await companies.delete_company(tx, manager, company_id)
     return Done()
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 import pytest
 
 from memory.db import Tx
-from tools import companies
+from tools import companies, company_products, lifecycle
 from tools.companies import (
     CompanyExists,
     CompanyFilter,
@@ -104,6 +104,15 @@ class TestDeleteCompany:
         await companies.delete_company(tx, manager, acme.id)
         with pytest.raises(CompanyNotFound):
             await companies.get_company(tx, manager, acme.id)
+
+    async def test_refuses_while_a_product_is_live(self, tx: Tx, given: Any) -> None:
+        manager, acme, core = await given.user("manager"), await given.company(), await given.product("Core")
+        row = await company_products.get_or_create(tx, manager, acme.id, core.id)
+        await lifecycle.execute(tx, manager, row.id, lifecycle.AdoptIn(toPhase="active", reason="Imported"))
+        with pytest.raises(CompanyInUse):
+            await companies.delete_company(tx, manager, acme.id)
+        await lifecycle.execute(tx, manager, row.id, lifecycle.SetPhaseIn(toPhase="churned"))
+        await companies.delete_company(tx, manager, acme.id)
 
     async def test_refuses_an_unknown_company(self, tx: Tx, given: Any) -> None:
         with pytest.raises(CompanyNotFound):
