@@ -191,7 +191,7 @@ async def _keep(books: Books, entry: Entry, done: RunResult, held: Held | None, 
     (folder / "report.html").write_text(report.render(done, reference, compared, history, settled), "utf-8")
     pages = {
         suite.name: report.render(
-            done.model_copy(update={"suites": [suite]}),
+            done.model_copy(update={"suites": [suite], "cost_usd": round(suite.cost_usd, 6)}),
             reference,
             [one for one in compared if one.suite == suite.name],
             history,

@@ -89,20 +89,21 @@ def _levels() -> str:
 
 
 def scatter(points: Sequence[tuple[str, float, float]]) -> str:
-    """Draw (label, USD, share passed): to the right is dearer, higher is better."""
-    height = 220
+    """Draw (label, USD, share passed): to the right is dearer, higher is better; the labels stand below by number."""
+    floor = 190
     dearest = max((usd for _, usd, _ in points), default=0) or 1.0
     parts = [
-        f'<line class="axis" x1="60" y1="{height - 30}" x2="{60 + _WIDTH}" y2="{height - 30}"/><line class="axis" x1="60" y1="10" x2="60" y2="{height - 30}"/>',
-        f'<text class="soft" x="{60 + _WIDTH}" y="{height - 10}" text-anchor="end">{dearest:.2f} USD</text>',
-        f'<text class="soft" x="52" y="18" text-anchor="end">100%</text><text class="soft" x="52" y="{height - 30}" text-anchor="end">0%</text>',
+        f'<line class="axis" x1="60" y1="{floor}" x2="{60 + _WIDTH}" y2="{floor}"/><line class="axis" x1="60" y1="10" x2="60" y2="{floor}"/>',
+        f'<text class="soft" x="{60 + _WIDTH}" y="{floor + 18}" text-anchor="end">{dearest:.2f} USD</text>',
+        f'<text class="soft" x="52" y="18" text-anchor="end">100%</text><text class="soft" x="52" y="{floor}" text-anchor="end">0%</text>',
     ]
-    for label, usd, share in points:
-        x, y = 60 + usd / dearest * (_WIDTH - 20) + 6, height - 30 - share * (height - 40)
+    for number, (label, usd, share) in enumerate(points, 1):
+        x, y = 60 + usd / dearest * (_WIDTH - 20) + 6, floor - share * (floor - 10)
         parts.append(
-            f'<circle class="bar" cx="{x:.1f}" cy="{y:.1f}" r="5"/><text x="{x + 9:.1f}" y="{y + 4:.1f}">{escape(label)} {share:.1%}</text>'
+            f'<circle class="bar" cx="{x:.1f}" cy="{y:.1f}" r="5"/><text x="{x + 9:.1f}" y="{y + 4:.1f}">{number}</text>'
+            f'<text x="60" y="{floor + 24 + number * 16}">{number}: {escape(label)}, {share:.1%}, {usd:.4f} USD</text>'
         )
-    return _svg(_WIDTH + 260, height, parts, "Cost against quality")
+    return _svg(_WIDTH + 260, floor + 34 + 16 * len(points), parts, "Cost against quality")
 
 
 def _svg(width: int, height: int, parts: Sequence[str], title: str) -> str:

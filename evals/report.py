@@ -21,7 +21,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.5rem; border-to
 h3 { font-size: 1rem; color: var(--soft); } p.about { color: var(--soft); }
 .wide { overflow-x: auto; } table { border-collapse: collapse; } td, th { text-align: left; padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.n { text-align: right; font-variant-numeric: tabular-nums; } .dear { font-weight: 600; } .improved { color: var(--good); } .regressed, .error { color: var(--bad); }
-.same, .inconclusive { color: var(--soft); } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg { max-width: 100%; height: auto; }
+.same, .inconclusive { color: var(--soft); } svg text { fill: var(--ink); font: 12px system-ui, sans-serif; } svg { height: auto; } h1, h2 { overflow-wrap: anywhere; }
 svg .axis { stroke: var(--line); } svg .bar { fill: var(--mark); } svg .reach { stroke: var(--ink); } svg .soft { fill: var(--soft); }
 svg .was { stroke: var(--soft); stroke-dasharray: 3 2; } svg .path { fill: none; stroke: var(--mark); stroke-width: 1.5; }
 svg .other { stroke: var(--soft); stroke-dasharray: 4 3; } svg circle.other { fill: var(--soft); stroke: none; } a { color: var(--mark); }
@@ -81,7 +81,7 @@ def _suite(suite: SuiteResult, reference: RunResult | None, compared: Sequence[C
     return "\n".join([
         f'<h2 id="{escape(suite.name)}">{escape(suite.name)}</h2>',
         f'<p class="about">{escape(suite.about)} {len(suite.cases)} cases.</p>',
-        plots.bars([(figure.scorer, figure.share, _was(before, figure.scorer)) for figure in _figures(suite)]),
+        _drawn(plots.bars([(figure.scorer, figure.share, _was(before, figure.scorer)) for figure in _figures(suite)])),
         _table(suite, own),
         *(_confusion(suite, scorer) for scorer in suite.questions),
         _failures(suite, own),
@@ -121,9 +121,18 @@ def _verdict(compared: Compared | None) -> str:
     reach = f"{passes.difference.value:+.1%} ({passes.difference.low:+.1%} to {passes.difference.high:+.1%})"
     changes = f" +{len(compared.won)} -{len(compared.lost)}" if compared.won or compared.lost else ""
     return (
-        f'<td class="{compared.verdict}">{compared.verdict}{changes}</td><td class="n">{passes.p:.3f}</td>'
+        f'<td class="{compared.verdict}">{compared.verdict}{changes}</td><td class="n">{_p(compared.p)}</td>'
         f'<td class="n">{reach}</td><td class="n">{passes.detectable:.1%}</td>'
     )
+
+
+def _p(p: float) -> str:
+    return "&lt; 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _drawn(plot: str) -> str:
+    """Let a plot scroll by itself where the page is narrow: its words stay readable."""
+    return f'<div class="wide">{plot}</div>'
 
 
 def _confusion(suite: SuiteResult, scorer: str) -> str:
@@ -196,7 +205,7 @@ def _versions(run: RunResult, reference: RunResult | None, history: Sequence[Run
     for suite in run.suites:
         points = _points(suite.name, run.split, every)
         if len({words for words, _ in points}) > 1:
-            drawn.append(plots.versions(suite.name, points))
+            drawn.append(_drawn(plots.versions(suite.name, points)))
     return "<h2>Over versions</h2>\n" + "\n".join(drawn) if drawn else ""
 
 
@@ -219,18 +228,23 @@ def _history(run: RunResult, history: Sequence[RunResult]) -> str:
     lines = [
         (suite.name, [value for one in runs if (value := quality(one, suite.name)) is not None]) for suite in run.suites
     ]
-    drawn = [plots.line(name, values) for name, values in lines if len(values) > 1]
+    drawn = [_drawn(plots.line(name, values)) for name, values in lines if len(values) > 1]
     return "<h2>Over runs</h2>\n" + "\n".join(drawn) if drawn else ""
 
 
 def _cost(run: RunResult, reference: RunResult | None, history: Sequence[RunResult]) -> str:
     """Draw what the newest run of each engine, model and version cost, against what it is worth, on the same suites."""
     names = {suite.name for suite in run.suites}
-    alike = [one for one in history if {suite.name for suite in one.suites} == names and one.split == run.split]
-    newest = {one.label: one for one in ([reference] if reference else []) + alike + [run]}
+    every = [_within(one, names) for one in [*([reference] if reference else []), *history, run]]
+    alike = [one for one in every if len(one.suites) == len(names) and one.split == run.split and not one.stopped]
+    newest = {one.label: one for one in alike}
     points = [
         (label, sum(suite.cost_usd for suite in one.suites), value)
         for label, one in newest.items()
         if (value := quality(one)) is not None
     ]
-    return f"<h2>Cost against quality</h2>\n{plots.scatter(points)}"
+    return f"<h2>Cost against quality</h2>\n{_drawn(plots.scatter(points))}" if points else ""
+
+
+def _within(run: RunResult, names: set[str]) -> RunResult:
+    return run.model_copy(update={"suites": [suite for suite in run.suites if suite.name in names]})

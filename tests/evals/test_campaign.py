@@ -4,6 +4,7 @@ Versions of prompts held against each other by a model at the wire that does wha
 The model is scripted: it reads as the rules read, unless its prompt tells it to leave promises out.
 """
 
+import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -277,6 +278,25 @@ class TestFailures:
         async with db.reading() as tx:
             (kept,) = (await reading.list_runs(tx, SYSTEM, EvalRunFilter())).runs
         assert (kept.status, kept.error) == ("failed", "It broke off: the disk is full")
+
+    async def test_a_run_that_is_interrupted_says_so_in_its_rows(
+        self, conduct: Conduct, db: Database, edited: None, monkeypatch: pytest.MonkeyPatch
+    ):
+        begun = asyncio.Event()
+
+        async def endless(*_: Any, **__: Any) -> None:
+            begun.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(campaign.run, "run", endless)
+        going = asyncio.ensure_future(conduct(engine="rules"))
+        await begun.wait()
+        going.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await going
+        async with db.reading() as tx:
+            (kept,) = (await reading.list_runs(tx, SYSTEM, EvalRunFilter())).runs
+        assert (kept.status, kept.error) == ("stopped", "It was interrupted.")
 
 
 class TestOrders:
