@@ -29,7 +29,7 @@ class AnalysisStartedOut(Row):
     message: str
 
 
-@router.get("", summary="List products", response_model=listing.ProductsOut, response_model_exclude_unset=True)
+@router.get("", summary="List products", response_model=listing.ProductsOut)
 async def list_products(filter: Annotated[listing.ProductFilter, Query()], user: User, tx: Reading) -> Response:
     """List the active products that stand on their own; figures count your companies (a manager: everybody's)."""
     return doc_response(await listing.list_products(tx, user, filter))

@@ -12,7 +12,7 @@ from memory.callers import Caller
 from memory.db import Database, Tx
 from memory.rows import Doc
 from tests.given import Given
-from tools import processes, workflows
+from tools import company_products, lifecycle, processes, workflows
 from tools.companies import CompanyNotFound
 from tools.processes import ProductUnknown
 from tools.products import held, listing, ordering, stages
@@ -397,6 +397,45 @@ class TestArchiveStage:
         await archive()
         async with db.transaction() as tx:
             assert not await processes.hold_stage(tx, stage.id)
+
+    async def test_of_entering_and_archiving_at_once_one_is_refused(self, db: Database) -> None:
+        async with db.transaction() as tx:
+            given = Given(tx)
+            manager, core = await given.user("manager"), await given.product("Core")
+            process = await given.process(core, stages=[f"Stage {n}" for n in range(6)])
+            rows = [
+                await company_products.get_or_create(tx, manager, (await given.company()).id, core.id) for _ in range(6)
+            ]
+
+        async def enter(row: Any, stage: Any) -> str | None:
+            ask = lifecycle.StartSaleIn(processId=process.id, initialStageId=stage.id)
+            async with db.transaction() as tx:
+                try:
+                    await lifecycle.execute(tx, manager, row.id, ask)
+                except lifecycle.StageArchived:
+                    return "entering"
+            return None
+
+        async def archive(stage: Any) -> str | None:
+            async with db.transaction() as tx:
+                try:
+                    await stages.archive_stage(tx, manager, "core", stage.id)
+                except StageOccupied:
+                    return "archiving"
+            return None
+
+        for row, stage in zip(rows, process.stages.values(), strict=True):
+            refused = await asyncio.gather(enter(row, stage), archive(stage))
+            assert len([what for what in refused if what]) == 1
+        async with db.reading() as tx:
+            lost = await tx.one(
+                int,
+                """
+                SELECT count(*) FROM company_product_read_model r JOIN product_process_stages s ON s.id = r.current_stage_id
+                 WHERE s.archived_at IS NOT NULL
+                """,
+            )
+        assert lost == 0
 
 
 async def until_somebody_waits(db: Database) -> None:
