@@ -31,9 +31,6 @@ CREATE INDEX company_product_read_model_pipeline ON company_product_read_model (
     WHERE status = 'in_sales';
 CREATE INDEX company_product_read_model_customers
     ON company_product_read_model (product_id, activated_at DESC NULLS LAST, company_product_id) WHERE status = 'active';
--- How many companies stand where and what they pay is counted from the index alone.
-DROP INDEX company_product_read_model_product;
-CREATE INDEX company_product_read_model_product ON company_product_read_model (product_id, status) INCLUDE (mrr);
 
 -- One analysis of a product at a time.
 CREATE UNIQUE INDEX agent_runs_product_analysis ON agent_runs ((input ->> 'product_id'))
