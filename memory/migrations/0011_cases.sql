@@ -114,6 +114,7 @@ CREATE INDEX support_case_read_model_status ON support_case_read_model (status, 
 CREATE INDEX support_case_read_model_severity ON support_case_read_model (severity, opened_at DESC);
 CREATE INDEX support_case_read_model_open ON support_case_read_model (company_id) WHERE status NOT IN ('resolved', 'closed');
 CREATE INDEX support_case_read_model_open_product ON support_case_read_model (company_product_id) WHERE status NOT IN ('resolved', 'closed');
+CREATE INDEX support_case_read_model_open_owner ON support_case_read_model (owner_id) WHERE status NOT IN ('resolved', 'closed');
 CREATE INDEX support_case_read_model_first_response ON support_case_read_model (first_response_due_at)
     WHERE status NOT IN ('resolved', 'closed') AND first_response_at IS NULL;
 CREATE INDEX support_case_read_model_resolution ON support_case_read_model (resolution_due_at) WHERE status NOT IN ('resolved', 'closed');

@@ -1,5 +1,5 @@
 """
-`python -m tests.bench [routes runs ingest memory events]`: every bench in a process of its own, one after the other.
+`python -m tests.bench [routes runs ingest memory events cases]`: every bench in a process of its own, one after the other.
 
 Each prints a table: ours, the bare limit beside it in the same interleaved run, the ratio. Quote ratios, not times.
 """
@@ -7,7 +7,7 @@ Each prints a table: ours, the bare limit beside it in the same interleaved run,
 import subprocess
 import sys
 
-BENCHES = ("routes", "runs", "ingest", "memory", "events")
+BENCHES = ("routes", "runs", "ingest", "memory", "events", "cases")
 
 
 def main(wanted: list[str]) -> int:
