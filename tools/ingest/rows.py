@@ -14,6 +14,7 @@ class Placed:
     thread: str
     mail: Prepared
     occurred_at: datetime
+    preview: str
     company_id: str | None = None
     contact_id: str | None = None
     match_method: str | None = None

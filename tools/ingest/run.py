@@ -6,10 +6,12 @@ checkpoint and promises the jobs that come after; a process that is killed at an
 """
 
 import asyncio
+import gc
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -35,6 +37,8 @@ BATCH_MAILS = 500
 BATCH_CHARS = 8_000_000
 HELPED_FROM = 6_000_000
 """Bytes from which a process of its own reads and parses; below that it would take longer to start than to read."""
+SELDOM = 50_000
+"""Objects that a process takes on between two looks of the collector: more than two batches hold."""
 TRIES = 3
 SAMPLE = 300
 
@@ -89,7 +93,8 @@ async def ingest(
     async with db.transaction() as tx:
         run = await runs.begin_run(tx, house.user_id, path.name, _fingerprint(path))
     try:
-        await _read_all(db, house, path, run, _Meter(files, run, progress))
+        with _collecting_seldom():
+            await _read_all(db, house, path, run, _Meter(files, run, progress))
     except Exception:
         async with db.transaction() as tx:
             await runs.finish_run(tx, run.id, "failed")
@@ -172,6 +177,20 @@ class _Meter:
                     batch.place.file,
                 )
             )
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Let the collector of circles look seldom: mails make none, and at every few it would look through all of them."""
+    before = gc.get_threshold()
+    changes = 0 < before[0] < SELDOM  # not switched off, nor changed by another reader in this process
+    if changes:
+        gc.set_threshold(SELDOM, *before[1:])
+    try:
+        yield
+    finally:
+        if changes:
+            gc.set_threshold(*before)
 
 
 async def _read_all(db: Database, house: House, path: Path, run: runs.IngestRow, meter: _Meter) -> None:

@@ -33,6 +33,7 @@ MESSAGE = (
     "to_emails", "to_names", "cc_emails", "cc_names", "body_preview", "body_text", "body_html", "is_read", "is_sent_by_user", "is_flagged",
     "has_attachments", "importance", "received_at", "sent_at",
 )  # fmt: skip
+THREAD_ID = ("user_id", "message_id", "thread_id")
 PARTICIPANT = ("communication_id", "side", "role", "email", "domain", "name", "contact_id", "user_id")
 
 _SLASH, _QUOTE = "\\", '"'
@@ -260,7 +261,7 @@ def _place(
     ids = _new_ids(len(mails), now)
     placed: list[Placed] = []
     for own_id, mail in zip(ids, mails, strict=True):
-        item = Placed(own_id, threads.join(mail.keys), mail, mail.occurred_at or undated_at)
+        item = Placed(own_id, threads.join(mail.keys), mail, mail.occurred_at or undated_at, mail.preview)
         _link(item, people, house)
         placed.append(item)
     grouped: dict[str, list[Placed]] = defaultdict(list)
@@ -333,7 +334,7 @@ def _communication(item: Placed, message_id: str, user_id: str, people: People, 
     answer = item.answered_by
     awaited = mail.expects_answer
     return (
-        item.id, user_id, item.company_id or NULL, item.contact_id or NULL, "email", mail.direction, item.occurred_at.isoformat(), source.subject, mail.preview, mail.full_content,
+        item.id, user_id, item.company_id or NULL, item.contact_id or NULL, "email", mail.direction, item.occurred_at.isoformat(), source.subject, item.preview, mail.full_content,
         mail.attachments, _people_json(mail.ours, people), _people_json(mail.theirs, people),
         external.email if external else NULL, external.name or NULL if external else NULL, external.domain if external else NULL,
         "email_messages", message_id, "microsoft" if source.provider_id else "mail", source.provider_id or mail.key, mail.key, item.thread,
@@ -359,7 +360,7 @@ def _message(
         sender.email if sender else NULL, sender.name or NULL if sender else NULL,
         _array([person.email for person in mail.to]), _array([person.name for person in mail.to]),
         _array([person.email for person in mail.cc]), _array([person.name for person in mail.cc]),
-        item.mail.preview, item.mail.body_text, mail.html or NULL, _BOOLEAN[mail.is_read], _BOOLEAN[sender is not None and sender.email == house.email],
+        item.preview, item.mail.body_text, mail.html or NULL, _BOOLEAN[mail.is_read], _BOOLEAN[sender is not None and sender.email == house.email],
         _BOOLEAN[mail.is_flagged], _BOOLEAN[bool(mail.attachments) or "x-has-attachments" in mail.headers], mail.importance,
         mail.received_at.isoformat() if mail.received_at else NULL, mail.sent_at.isoformat() if mail.sent_at else NULL,
     )  # fmt: skip
@@ -386,16 +387,9 @@ def _participants(item: Placed, people: People) -> Iterable[tuple[str, ...]]:
 async def _keep_thread_ids(tx: Tx, user_id: UUID, threads: Threads) -> None:
     if not threads.added:
         return
-    await tx.run(
-        """
-        INSERT INTO email_thread_ids (user_id, message_id, thread_id)
-        SELECT %(user_id)s, added.* FROM unnest(%(keys)s::text[], %(threads)s::text[]) AS added
-        ON CONFLICT DO NOTHING
-        """,
-        user_id=user_id,
-        keys=_array(list(threads.added)),
-        threads=_array([threads.root(thread) for thread in threads.added.values()]),
-    )
+    own = str(user_id)
+    rows = [(own, key, threads.root(thread)) for key, thread in threads.added.items()]
+    await tx.copy_text("email_thread_ids", THREAD_ID, rows)
 
 
 async def _note_contacted(tx: Tx, placed: Sequence[Placed], people: People) -> None:

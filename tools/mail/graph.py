@@ -169,15 +169,16 @@ def _read_state(mail: Mail, document: Json) -> None:
         mail.importance = importance
     flag = document.get("flag")
     mail.is_flagged = isinstance(flag, dict) and _string(cast("Json", flag), "flagStatus") == "flagged"
-    kind = _string(document, "@odata.type").lower()
+    if "@odata.type" in document or "meetingMessageType" in document:
+        mail.calendar_method = _calendar_method(document)
+
+
+def _calendar_method(document: Json) -> str:
     meeting = _string(document, "meetingMessageType")
-    if "eventmessage" in kind or (meeting and meeting != "none"):
-        mail.calendar_method = {
-            "meetingCancelled": "CANCEL",
-            "meetingRequest": "REQUEST",
-            "none": "PUBLISH",
-            "": "PUBLISH",
-        }.get(meeting, "REPLY")
+    if "eventmessage" not in _string(document, "@odata.type").lower() and meeting in ("", "none"):
+        return ""
+    methods = {"meetingCancelled": "CANCEL", "meetingRequest": "REQUEST", "none": "PUBLISH", "": "PUBLISH"}
+    return methods.get(meeting, "REPLY")
 
 
 def _read_headers(mail: Mail, headers: Any) -> None:

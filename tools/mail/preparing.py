@@ -62,14 +62,21 @@ class Prepared:
     direction: Direction
     occurred_at: datetime | None
     full_content: str
-    preview: str
     body_text: str
     noise_type: str | None
     ours: list[tuple[str, Address]]
     theirs: list[tuple[str, Address]]
     start: Place
-    content_hash: str
-    """A digest of the text that is analysed and embedded."""
+
+    @property
+    def preview(self) -> str:
+        """The first words of the text, on one line."""
+        return " ".join(self.full_content[: 2 * PREVIEW].split())[:PREVIEW]
+
+    @property
+    def content_hash(self) -> str:
+        """A digest of the text that is analysed and embedded."""
+        return hashlib.sha256(self.full_content.encode("utf-8", "replace")).hexdigest()
 
     @property
     def external(self) -> Address | None:
@@ -125,13 +132,11 @@ def prepare(item: Item, house: House) -> Prepared:
         direction=direction,
         occurred_at=_moment(mail, direction),
         full_content=content,
-        preview=" ".join(content[: 2 * PREVIEW].split())[:PREVIEW],
         body_text=body_text[:MAX_HTML],
         noise_type=noise.kind_of(mail, readable, notetakers=house.notetakers),
         ours=ours,
         theirs=theirs,
         start=item.start,
-        content_hash=hashlib.sha256(content.encode("utf-8", "replace")).hexdigest(),
     )
 
 

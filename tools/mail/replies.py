@@ -22,8 +22,10 @@ MAX_ATTEMPTS = 200
 OWN, EMPTY, QUOTED, OPENING, FORWARD = "tEqsf"
 _SPECIAL = re.compile(f"[{QUOTED}{OPENING}{FORWARD}]")
 
-_DULL = re.compile(r"[A-Za-z][A-Za-z ,.;'()!?/&\"]{4,}+(?<=[A-Za-z.,!?)])")
+_WORDS = r"[A-Za-z][A-Za-z ,.;'()!?/&\"]{4,}+(?<=[A-Za-z.,!?)])"
 """A line of words alone: no mark, digit or colon that something other than somebody's own sentence would have."""
+_DULL = re.compile(_WORDS)
+_DULL_LINES = re.compile(rf"(?:(?:{_WORDS})?\n)*+")
 _QUOTE = re.compile(r"^[ \t]{0,6}(?:[A-Z][A-Za-z]{0,3})?>+")
 _DECORATED = re.compile(r"^\s*>{2,}.*<{2,}\s*$")
 _DIGIT = re.compile(r"\d")
@@ -70,13 +72,20 @@ def _split_history(text: str, subject: str) -> tuple[str, str, bool, bool]:
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     lines = text.split("\n", MAX_LINES)
     rest = lines.pop() if len(lines) > MAX_LINES else None
-    parts = _Parts(_Marked(lines), subject)
+    parts = _Parts(_Marked(lines, min(_dull_lines(text), len(lines))), subject)
     parts.sort()
     if rest is not None:
         (parts.quoted if parts.in_history else parts.own).append(rest)
     if parts.is_lost():
         return _joined(lines, rest), "", True, False
     return _tidied(parts.own), "\n".join(parts.quoted), parts.forwarded, parts.pieces > 1
+
+
+def _dull_lines(text: str) -> int:
+    """Return how many lines at the top are words alone, or empty: most of most mails, found in one go."""
+    found = _DULL_LINES.match(text)
+    end = found.end() if found else 0
+    return 0 if text.find("  ", 0, end) >= 0 else text.count("\n", 0, end)
 
 
 def _joined(lines: list[str], rest: str | None) -> str:
@@ -95,16 +104,16 @@ class _Marked:
 
     __slots__ = ("attempts", "ends", "lines", "marks", "tables")
 
-    def __init__(self, lines: list[str]) -> None:
+    def __init__(self, lines: list[str], dull: int) -> None:
         self.lines = lines
-        self.marks: list[str] = []
+        self.marks = [OWN if line else EMPTY for line in lines[:dull]]
         self.ends: dict[int, int] = {}
         self.tables: set[int] = set()
         self.attempts = 0
-        self._mark()
+        self._mark_from(dull)
 
-    def _mark(self) -> None:
-        headerless = index = 0
+    def _mark_from(self, index: int) -> None:
+        headerless = 0
         opened = seen = False
         while index < len(self.lines):
             line = self.lines[index]
