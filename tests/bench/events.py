@@ -9,6 +9,7 @@ For scale: the `eventsourcing` library on the same kind of machine appends 264-2
 
 import asyncio
 import multiprocessing
+import statistics
 import sys
 import tempfile
 import time
@@ -27,17 +28,19 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 
 from memory import embedded, events, migrate, projections
-from memory.callers import SYSTEM
+from memory.callers import SYSTEM, Caller
 from memory.db import Database
 from memory.projections import Projector
 from tests.bench import histories, set_based
 from tools import lifecycle
+from tools.products import listing
 
 PROCESSES, WRITERS = 2, 8
 COMMANDS = 400
 ROUNDS = 4
 CATCH_UP = 150_000
 SMALL, LARGE = 250_000, 1_000_000
+FEW, MANY, READS, FLAT = 1_000, 100_000, 60, 1.5
 APPENDS_ELSEWHERE, PROJECTS_ELSEWHERE = 290, 377
 
 
@@ -55,12 +58,17 @@ class Figure:
 
 def measure() -> list[Figure]:
     """Measure everything; takes about four minutes on two cores."""
-    with _postgres() as url:
-        return [*measure_appends(url), *asyncio.run(measure_behind(url)), *asyncio.run(measure_rebuilds(url))]
+    with serve_postgres() as url:
+        return [
+            *measure_appends(url),
+            *asyncio.run(measure_behind(url)),
+            *asyncio.run(measure_rebuilds(url)),
+            *asyncio.run(measure_reads(url)),
+        ]
 
 
 @contextmanager
-def _postgres() -> Iterator[str]:
+def serve_postgres() -> Iterator[str]:
     """Serve a private Postgres with the settings it is shipped with."""
     with tempfile.TemporaryDirectory(prefix="rainmaker-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)  # the server may run as another user
@@ -68,7 +76,7 @@ def _postgres() -> Iterator[str]:
             yield url
 
 
-async def _make_database(url: str, name: str) -> str:
+async def make_database(url: str, name: str) -> str:
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
     own = f"{url.rpartition('/')[0]}/{name}"
@@ -106,7 +114,7 @@ def measure_appends(url: str) -> list[Figure]:
 
 
 async def _prepare_appends(url: str) -> tuple[str, list[UUID]]:
-    own = await _make_database(url, "appends")
+    own = await make_database(url, "appends")
     db = await Database.open(own)
     shop = await histories.open_shop(db)
     await histories.populate(db, shop, WRITERS * 50 * 26)
@@ -203,7 +211,7 @@ def lifecycle_projectors() -> list[Projector]:
 
 async def measure_behind(url: str) -> list[Figure]:
     """Let every projector catch up with all events, 500 in a transaction with the checkpoint in it."""
-    db = await Database.open(await _make_database(url, "behind"), size=2)
+    db = await Database.open(await make_database(url, "behind"), size=2)
     seen = await histories.populate(db, await histories.open_shop(db), CATCH_UP)
     figures: list[Figure] = []
     for projector in lifecycle_projectors():
@@ -220,7 +228,7 @@ async def measure_behind(url: str) -> list[Figure]:
 
 async def measure_rebuilds(url: str) -> list[Figure]:
     """Rebuild every read model at a quarter of a million events and at a million, beside plain set-based SQL."""
-    db = await Database.open(await _make_database(url, "rebuild"), size=2)
+    db = await Database.open(await make_database(url, "rebuild"), size=2)
     shop = await histories.open_shop(db)
     figures: list[Figure] = []
     rates: list[float] = []
@@ -271,6 +279,71 @@ async def _rebuild_bare(db: Database, statements: Sequence[LiteralString]) -> fl
         for table in set_based.TABLES:
             await tx.connection.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(f"bare_{table}")))
     return seconds
+
+
+# Reads --------------------------------------------------------------------------------------------------------------
+
+
+async def measure_reads(url: str) -> list[Figure]:
+    """Read a product with its pipeline, and the catalogue with its figures, at a thousand and at 100,000 rows of one product."""
+    few = await _open_crowd(url, FEW)
+    many = await _open_crowd(url, MANY)
+    reader = Caller(uuid4(), "manager")
+
+    async def pipeline(db: Database) -> None:
+        async with db.reading() as tx:
+            await listing.get_product(tx, reader, "ledger", listing.ProductPageFilter(limit=50))
+
+    async def catalogue(db: Database) -> None:
+        async with db.reading() as tx:
+            await listing.list_products(tx, reader, listing.ProductFilter(include_stats=True))
+
+    figures: list[Figure] = []
+    for name, read in (("a product with 50 of its pipeline", pipeline), ("the catalogue with figures", catalogue)):
+        spent: dict[Database, list[float]] = {few: [], many: []}
+        for _ in range(READS):
+            for db in (few, many):
+                began = time.perf_counter()
+                await read(db)
+                spent[db].append((time.perf_counter() - began) * 1e3)
+        ours, small = statistics.median(spent[many]), statistics.median(spent[few])
+        label = f"{name}, {MANY:,} rows beside {FEW:,}"
+        figures.append(Figure(label, ours, "ms", small, f"flat: {FLAT}", ours <= FLAT * small))
+    for db in (few, many):
+        await db.close()
+    return figures
+
+
+async def _open_crowd(url: str, rows: int) -> Database:
+    db = await Database.open(await make_database(url, f"crowd_{rows}"), size=2)
+    shop = await histories.open_shop(db)
+    stages = [stage.id for stage in shop.sales.stages if not stage.is_terminal]
+    async with db.transaction() as tx:
+        await tx.run(_CROWD, rows=rows, product_id=shop.product_id, process_id=shop.sales.id, stages=stages)
+        await tx.run("INSERT INTO pipeline_dirty_products VALUES (%(product_id)s)", product_id=shop.product_id)
+        await tx.run("SELECT settle_pipeline_stage_counts()")
+    async with db.reading() as tx:
+        await tx.run("VACUUM ANALYZE")
+    return db
+
+
+_CROWD: LiteralString = """
+    WITH born AS (
+        INSERT INTO companies (name, normalized_name, segment, industry)
+        SELECT 'Company ' || n, 'company ' || n, 'smb', 'trade' FROM generate_series(1, %(rows)s::int) n RETURNING id
+    ), held AS (
+        INSERT INTO company_products (company_id, product_id) SELECT id, %(product_id)s FROM born RETURNING id, company_id
+    ), numbered AS (
+        SELECT id, company_id, row_number() OVER () AS n FROM held
+    )
+    INSERT INTO company_product_read_model (company_product_id, company_id, product_id, phase, status, current_process_id,
+        current_process_type, current_stage_id, current_stage_name, stage_entered_at, sales_started_at, mrr, last_event_at,
+        last_event_type, last_event_sequence)
+    SELECT id, company_id, %(product_id)s, 'in_sales', CASE WHEN n %% 3 = 0 THEN 'active' ELSE 'in_sales' END, %(process_id)s,
+           'sales', (%(stages)s::uuid[])[1 + n %% 5], 'Stage', now(), now() - n * interval '1 minute', n %% 900, now(),
+           'CompanyProductPhaseSet', 1
+      FROM numbered
+"""
 
 
 def render(figures: Sequence[Figure]) -> str:
