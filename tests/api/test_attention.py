@@ -11,6 +11,7 @@ import respx
 from memory.db import Database, Tx
 from memory.vault import Vault
 from tests.api.conftest import CRON, Client
+from tests.api.test_hostile import VALUES, asleep
 from tests.api.test_send_reply import SETTINGS
 from tests.given import Given
 from tests.tools.exchange import Exchange, SignIn, error, token_cache
@@ -18,6 +19,8 @@ from tests.tools.sales import a_process, a_sale
 from tools import mail_accounts
 from tools.attention import stalls
 from tools.mail_accounts import Mailboxes
+
+__all__ = ["asleep"]
 
 FLAGS = "/api/attention-flags"
 LETTER = {"to": "ann@acme.example", "subject": "How do we go on?", "body": "Shall we talk?"}
@@ -86,6 +89,32 @@ class TestFlags:
         answers = [(await rep.post(f"{FLAGS}/{flag.id}/mark-sent", json=said)).json() for _ in range(2)]
         assert answers[0] == answers[1] == {"success": True, "resolved": True, "next_step_due_at": None}
         assert await tx.one(int, "SELECT count(*) FROM communications") == 1
+
+
+@pytest.mark.usefixtures("asleep")
+class TestNonsense:
+    async def test_about_rows_that_exist_is_refused_in_words(self, manager: Client, given: Given, tx: Tx):
+        sale = await a_sale(given, await a_process(given))
+        await tx.finish()
+        company = await given.fetch("companies", sale.company_id)
+        flag, other = [await given.flag(company=company, company_product_id=sale.id) for _ in range(2)]
+        raised = {
+            "company_id": str(company.id), "company_product_id": str(sale.id), "flag_type": "CLOSE_DECISION", "severity": "high",
+            "reason": "x", "recommended_action": "x",
+        }  # fmt: skip
+        for path, example in (
+            (f"{FLAGS}/create", raised), (f"{FLAGS}/{flag.id}/execute", {"send": False}),
+            (f"{FLAGS}/{flag.id}/send-email", {**LETTER, "cc": [], "bcc": [], "next_step_days": 3}),
+            (f"{FLAGS}/{flag.id}/mark-sent", {**LETTER, "channel": "email", "next_step_days": 3}),
+            (f"{FLAGS}/{other.id}/snooze", {"snooze_until": "2099-01-01T00:00:00Z", "reason": "x"}),
+            (f"{FLAGS}/{other.id}/resolve", {"resolution_notes": "x"}),
+            (f"/api/legacy-deals/{sale.id}/snooze", {"days": 3}), (f"/api/legacy-deals/{sale.id}/close", {"reason": "x"}),
+        ):  # fmt: skip
+            for name in example:
+                for value in VALUES:
+                    answer = await manager.post(path, json={**example, name: value})
+                    assert answer.status_code != 500, (path, name, value)
+                    assert answer.status_code < 300 or " " in answer.json()["error"], (path, name, value)
 
 
 class TestStallFlags:
