@@ -262,8 +262,8 @@ async def deliver(begin: Begin, mailboxes: Mailboxes, effect: EffectRow) -> Deli
     Raises `OutcomeUnknown` when the mailbox did not answer the last step; whatever else is raised, nothing has left.
     """
     request = _request(effect)
-    mailbox = mailboxes.open(request.user_id)
     try:
+        mailbox = mailboxes.open(request.user_id)
         draft = await _draft(begin, mailbox, effect, request)
         # One that is no draft any more was sent by a former attempt that was not heard.
         leaves = draft.is_draft and request.send_mode == "send"

@@ -20,7 +20,7 @@ from tools.ingest import runs, store
 from tools.ingest.rows import prepare
 from tools.mail.messages import Address, Mail
 from tools.mail.sources import Item, Place
-from tools.mail_accounts import MailboxNotConnected
+from tools.mail_accounts import Mailboxes, MailboxNotConnected
 from tools.outbound import DeliveryRow, MailChanged, MailUnderway, OutcomeUnknown
 
 NO_ADDRESSES = (
@@ -227,6 +227,14 @@ class TestRefusals:
         with pytest.raises(NeedsReauth):
             await desk.send(desk.letter())
         assert await desk.many("SELECT status FROM mail_accounts") == ["needs_reauth"]
+
+    async def test_without_an_app_registration_nothing_is_held(self, desk: Desk):
+        elsewhere = Mailboxes(SETTINGS.model_copy(update={"microsoft_client_id": None}), desk.db.transaction)
+        for _ in range(2):
+            with pytest.raises(mail_accounts.MailNotConfigured):
+                await outbound.send_mail(desk.db.transaction, elsewhere, desk.rep, desk.letter())
+        await elsewhere.close()
+        assert (await desk.send(desk.letter())).status == "sent"
 
     async def test_a_busy_mailbox_gets_the_same_draft_again(self, desk: Desk):
         desk.exchange.fault("send", error(429, "ApplicationThrottled", **{"Retry-After": "300"}))
