@@ -128,6 +128,30 @@ async def check_against_states(desk: Desk) -> None:
         ]
 
 
+async def check_counts(desk: Desk) -> None:
+    """Compare what is counted with what the cases' histories add up to."""
+    for table, key in (
+        ("company_open_case_counts", "company_id"),
+        ("company_product_open_case_counts", "company_product_id"),
+    ):
+        places: dict[UUID, list[CaseState]] = {}
+        for case_id in desk.cases:
+            [(place,)] = await desk.tx.tuples(f"SELECT {key} FROM support_cases WHERE id = %(id)s", id=case_id)  # pyright: ignore[reportArgumentType]
+            if place is not None:
+                places.setdefault(place, []).append(await desk.state(case_id))
+        counted = await desk.tx.tuples(f"SELECT {key}, total_open, waiting_count, escalated_count, high_count, critical_count, at_risk_count FROM {table}")  # pyright: ignore[reportArgumentType]  # fmt: skip
+        assert {row[0]: row[1:] for row in counted} == {place: add_up(states) for place, states in places.items()}
+
+
+def add_up(states: list[CaseState]) -> tuple[int, ...]:
+    working = [state for state in states if state.is_working]
+    at_risk = [state for state in working if any(each.warned and not each.breached for each in state.clocks.values())]
+    statuses, severities = [state.status for state in working], [state.severity for state in working]
+    waiting = statuses.count("waiting_on_customer") + statuses.count("waiting_on_internal")
+    graves = severities.count("high"), severities.count("critical")
+    return len(working), waiting, statuses.count("escalated"), *graves, len(at_risk)
+
+
 async def play(url: str, plan: list[Any]) -> None:
     connection = await psycopg.AsyncConnection.connect(url)
     try:
@@ -136,6 +160,7 @@ async def play(url: str, plan: list[Any]) -> None:
             await desk.take(*step)
         await desk.tx.finish()
         await check_against_states(desk)
+        await check_counts(desk)
         projectors = projections.known(NAMES)
         live = await projections.snapshot(desk.tx, projectors)
         assert await projections.rebuild(desk.tx, projectors) == live
