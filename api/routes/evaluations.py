@@ -86,10 +86,9 @@ async def list_results(
 @router.get(
     "/runs/{run_id}/report",
     summary="Get a run's report",
-    response_class=HTMLResponse,
     responses={200: {"content": {"text/html": {"example": "<!doctype html><title>Evals</title>"}}}},
 )
-async def get_report(run_id: UUID, admin: Admin, tx: Reading) -> HTMLResponse:
+async def get_report(run_id: UUID, admin: Admin, tx: Reading) -> Response:
     """Get a page that stands by itself: figures, confusion, failures, quality over versions and against cost."""
     page = await reading.get_report(tx, admin, run_id)
     return HTMLResponse(page, headers={"content-security-policy": SANDBOX, "cache-control": "no-store"})

@@ -246,7 +246,7 @@ def refused(answer: httpx.Response, *allowed: int) -> str | None:
 
 @pytest.mark.usefixtures("asleep")
 class TestBadInput:
-    async def test_in_bodies(self, manager: Client, built_app: Rainmaker, theirs: Rows, tx: Tx):
+    async def test_in_bodies(self, admin: Client, built_app: Rainmaker, theirs: Rows, tx: Tx):
         schema, mistakes, tried = built_app.openapi(), list[str](), 0
         before = await kept(tx)
         for operation in operations(schema):
@@ -256,7 +256,7 @@ class TestBadInput:
             assert isinstance(example, dict), operation.name
             for case in bad_bodies(operation, example, schema):
                 tried += 1
-                answer = await manager.request(operation.method, address(operation, theirs), json=case.body)
+                answer = await admin.request(operation.method, address(operation, theirs), json=case.body)
                 if wrong := refused(answer, 400):
                     mistakes.append(f"{operation.name} with {case.wrong}: {wrong}")
                 elif case.about and case.about not in answer.text:
@@ -275,13 +275,13 @@ class TestBadInput:
         ]
         assert not endless, "\n".join(endless)
 
-    async def test_in_what_should_be_json(self, manager: Client, built_app: Rainmaker, theirs: Rows, tx: Tx):
+    async def test_in_what_should_be_json(self, admin: Client, built_app: Rainmaker, theirs: Rows, tx: Tx):
         mistakes, before = list[str](), await kept(tx)
         for operation in operations(built_app.openapi()):
             if operation.body is None:
                 continue
             for content in (*NOT_JSON, *NOT_OBJECTS):
-                answer = await manager.request(
+                answer = await admin.request(
                     operation.method,
                     address(operation, theirs),
                     content=content,
@@ -294,12 +294,12 @@ class TestBadInput:
         assert not mistakes, "\n".join(mistakes)
         assert await kept(tx) == before
 
-    async def test_in_depths(self, manager: Client, built_app: Rainmaker, theirs: Rows, tx: Tx):
+    async def test_in_depths(self, admin: Client, built_app: Rainmaker, theirs: Rows, tx: Tx):
         mistakes, before = list[str](), await kept(tx)
         deep = "{" + '"a":{' * 5000 + "}" * 5000 + "}"
         for operation in operations(built_app.openapi()):
             for name in (operation.body or {}).get("properties", ()):
-                answer = await manager.request(
+                answer = await admin.request(
                     operation.method,
                     address(operation, theirs),
                     content=f'{{"{name}": {deep}}}'.encode(),
@@ -310,7 +310,7 @@ class TestBadInput:
         assert not mistakes, "\n".join(mistakes)
         assert await kept(tx) == before
 
-    async def test_in_queries(self, manager: Client, built_app: Rainmaker, theirs: Rows, tx: Tx):
+    async def test_in_queries(self, admin: Client, built_app: Rainmaker, theirs: Rows, tx: Tx):
         schema, mistakes, tried = built_app.openapi(), list[str](), 0
         before = await kept(tx)
         for operation in operations(schema):
@@ -318,7 +318,7 @@ class TestBadInput:
                 continue
             for case in bad_queries(operation, schema):
                 tried += 1
-                answer = await manager.request(operation.method, address(operation, theirs), params=case.query)
+                answer = await admin.request(operation.method, address(operation, theirs), params=case.query)
                 if wrong := refused(answer, 400):
                     mistakes.append(f"{operation.name} with {case.wrong}: {wrong}")
         assert tried > 100
@@ -326,15 +326,14 @@ class TestBadInput:
         assert await kept(tx) == before
 
     @pytest.mark.parametrize("word", ["nobody", "a\x00b", "%", "0", "x" * 3000, STRANGER[:-1]])
-    async def test_in_paths(self, manager: Client, built_app: Rainmaker, theirs: Rows, tx: Tx, word: str):
+    async def test_in_paths(self, admin: Client, built_app: Rainmaker, theirs: Rows, tx: Tx, word: str):
         mistakes, before = list[str](), await kept(tx)
         for operation in operations(built_app.openapi()):
             if address(operation, theirs, word) == operation.path:
                 continue
             body = filled(operation.example, theirs)
-            answer = await manager.request(operation.method, address(operation, theirs, word), json=body)
-            # 403: a prompt's key may be any text, and not even a manager may edit prompts.
-            if wrong := refused(answer, 400, 404, *(403,) * operation.path.startswith("/api/ai-prompts/{key}")):
+            answer = await admin.request(operation.method, address(operation, theirs, word), json=body)
+            if wrong := refused(answer, 400, 404):
                 mistakes.append(f"{operation.name}: {wrong}")
         assert not mistakes, "\n".join(mistakes)
         assert await kept(tx) == before
@@ -342,7 +341,7 @@ class TestBadInput:
 
 @pytest.mark.usefixtures("asleep")
 class TestOtherPeoplesRows:
-    async def test_ids_that_are_nobodys_are_not_found(self, manager: Client, built_app: Rainmaker, tx: Tx):
+    async def test_ids_that_are_nobodys_are_not_found(self, admin: Client, built_app: Rainmaker, tx: Tx):
         mistakes, before = list[str](), await kept(tx)
         for operation in operations(built_app.openapi()):
             if STRANGER not in address(operation, {}):
@@ -350,9 +349,9 @@ class TestOtherPeoplesRows:
             asked = {part["name"] for part in operation.parameters if part["in"] == "query"}
             query = {name: "1" for name in ("index", "base", "version") if name in asked}
             body = filled(operation.example, {})
-            answer = await manager.request(operation.method, address(operation, {}), params=query, json=body)
-            # 503: an agent would have been asked, and finds nobody either. 403: not even a manager may edit prompts.
-            if wrong := refused(answer, 404, 503, *(403,) * operation.path.startswith("/api/ai-prompts/")):
+            answer = await admin.request(operation.method, address(operation, {}), params=query, json=body)
+            # 503: an agent would have been asked, and finds nobody either.
+            if wrong := refused(answer, 404, 503):
                 mistakes.append(f"{operation.name}: {wrong}")
         assert not mistakes, "\n".join(mistakes)
         assert await kept(tx) == before
