@@ -1,6 +1,7 @@
 """Ingest: a mailbox becomes rows once, whatever breaks in between."""
 
 import asyncio
+import gc
 import json
 import signal
 import subprocess
@@ -290,6 +291,13 @@ class TestIngest:
         async with db.reading() as tx:
             kept = await tx.many(bytes, "SELECT raw FROM ingest_rejects ORDER BY file, position")
         assert [bytes(raw)[:9] for raw in kept] == [b"\x00\x01 not ma", b'{"broken"', b'{"@odata.', b""]
+
+    async def test_lets_the_collector_look_seldom_while_it_reads_and_not_after(self, db, dana, tmp_path):
+        before, during = gc.get_threshold(), set[int]()
+        source = box(tmp_path / "a.mbox", *(letter(number) for number in range(3)))
+        await read(db, dana, source, progress=lambda _: during.add(gc.get_threshold()[0]))
+        assert during == {running.SELDOM}
+        assert gc.get_threshold() == before
 
     async def test_what_the_database_refuses_does_not_take_the_others_with_it(self, db, dana, tmp_path, monkeypatch):
         kind_of = noise.kind_of
