@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from evals import cases
 from evals.results import CaseResult, RunResult, SuiteResult
 from evals.run import Plan, model_name, read_jobs, settings_for
 from evals.suites import Suite
@@ -97,7 +96,7 @@ class Books:
                         "against_key": other.key if other else None,
                         "against_version": other.number if other else None,
                         "against_run_id": against.ids.get(suite.name) if against else None,
-                        "dataset": cases.digest(own), "planned": len(own), "limit_usd": plan.limit_usd,
+                        "dataset": suite.dataset, "planned": len(own), "limit_usd": plan.limit_usd,
                     }
                 )  # fmt: skip
                 entry.ids[suite.name] = await recording.open_run(tx, new)

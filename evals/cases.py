@@ -14,6 +14,7 @@ left out is not scored; an empty list says that there must be none.
 
 import hashlib
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 from uuid import UUID
@@ -365,7 +366,7 @@ def read_cases(path: Path, input: type[I], expect: type[E]) -> list[Case[I, E]]:
     Raises `DatasetBroken`, saying everything that is wrong.
     """
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        said = _parsed(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as failure:
         raise DatasetBroken(f"{path.name}: {failure}") from failure
     if not isinstance(said, list):
@@ -384,6 +385,12 @@ def read_cases(path: Path, input: type[I], expect: type[E]) -> list[Case[I, E]]:
     if wrong:
         raise DatasetBroken("\n".join(f"{path.name}: {line}" for line in wrong))
     return cases
+
+
+@lru_cache(maxsize=32)
+def _parsed(text: str) -> Any:
+    """Parse once what is read several times in a run; cases are models of their own, so nobody changes what is shared."""
+    return yaml.safe_load(text)
 
 
 def _name(item: Any) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import orjson
 
-from evals import cases
 from evals.suites import Suite
 from prompts import registry
 from prompts.registry import SYSTEM
@@ -39,7 +38,7 @@ def describe(suite: Suite) -> SuiteRow:
         cases=len(found),
         held_out=sum(case.split == "held_out" for case in found),
         needs_model=suite.needs_model,
-        dataset=cases.digest(found),
+        dataset=suite.dataset,
     )
 
 

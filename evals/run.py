@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evals import cases, locking
+from evals import locking
 from evals.cases import Case, Split
 from evals.judge import TRUSTED
 from evals.results import CaseResult, Engine, RunResult, ScoreKept, SuiteResult, digest
@@ -254,5 +254,5 @@ def _suite_result(suite: Suite, jobs: list[Job], done: dict[int, CaseResult], *,
         dear=suite.dear.name,
         questions={scorer.name: scorer.question for scorer in asked},
         cases=[done[place] for place, job in enumerate(jobs) if job.suite is suite and place in done],
-        dataset=cases.digest([job.case for job in jobs if job.suite is suite]),
+        dataset=suite.dataset,
     )

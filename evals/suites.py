@@ -62,6 +62,15 @@ class Suite:
         """The scorers, the dear one last."""
         return [*self.scorers, self.dear]
 
+    @property
+    def dataset(self) -> str:
+        """
+        The hash of all its cases: what was found on others says little about it.
+
+        Raises `DatasetBroken`.
+        """
+        return cases.digest(self.read())
+
     def keys(self, found: Iterable[Case[Any, Any]]) -> list[str]:
         """Return the keys of the prompts that these cases are answered with."""
         return sorted({self.asks(case.input).key for case in found})

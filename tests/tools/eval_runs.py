@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from memory.db import Tx
-from tools.evaluations import recording, verdicts
+from tools.evaluations import recording, suites, verdicts
 from tools.evaluations.recording import CaseFound, EndedRun, NewEvalRun, ScoreFound
 from tools.evaluations.rows import FigureRow, Figures
 from tools.evaluations.verdicts import NewVerdict
@@ -57,7 +57,7 @@ async def kept(tx: Tx, *cases: CaseFound, **fields: Any) -> UUID:
 async def say(tx: Tx, suite: str, verdict: str, **fields: Any) -> Any:
     plain: dict[str, Any] = {
         "run_id": await kept(tx, suite=suite), "against_run_id": None, "prompt_key": KEY, "prompt_version": 2,
-        "against_key": KEY, "against_version": 1, "suite": suite, "engine": "openai", "model": "m", "dataset": "d",
+        "against_key": KEY, "against_version": 1, "suite": suite, "engine": "openai", "model": "m", "dataset": suites.get_suite(suite).dataset,
         "verdict": verdict, "reason": "So it is.", "detail": {"scorers": []},
     }  # fmt: skip
     return await verdicts.record_verdict(tx, NewVerdict.model_validate(plain | fields))

@@ -209,6 +209,12 @@ class TestEvidence:
         evidence = await verdicts.evidence_for(tx, KEY, 2, 1)
         assert (evidence.regressed, evidence.releasable) == ([], True)
 
+    async def test_on_cases_that_have_been_changed_since_is_stale(self, tx: Tx):
+        for suite in HOLDING:
+            await say(tx, suite, "same", **({"dataset": "as it was"} if suite == "analysis" else {}))
+        evidence = await verdicts.evidence_for(tx, KEY, 2, 1)
+        assert (evidence.stale, evidence.missing, evidence.releasable) == (["analysis"], ["analysis"], False)
+
     async def test_of_a_prompt_that_no_suite_holds_is_none(self, tx: Tx):
         evidence = await verdicts.evidence_for(tx, "a_prompt_of_ours", 2, 1)
         assert (evidence.covered, evidence.releasable) == (False, False)

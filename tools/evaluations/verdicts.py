@@ -45,7 +45,7 @@ class Evidence(Row):
     """
     What all suites that hold a prompt say about a version against another.
 
-    `covered` is false where no suite holds the prompt. `releasable`: every suite was asked and none says regressed;
+    `stale` are those that said something of cases which have been changed since: they have to be asked again. `covered` is false where no suite holds the prompt. `releasable`: every suite was asked and none says regressed;
     an inconclusive one is no regression, and is named.
     """
 
@@ -55,6 +55,7 @@ class Evidence(Row):
     regressed: list[str]
     inconclusive: list[str]
     releasable: bool
+    stale: list[str] = []
 
 
 async def record_verdict(tx: Tx, new: NewVerdict) -> VerdictRow:
@@ -99,13 +100,14 @@ async def evidence_for(
     """
     Return what every suite that holds the prompt says about a version against another.
 
-    Only engines that read prompts are heard, each suite by its newest verdict.
+    Only engines that read prompts are heard, on the cases that the suite has now, and each suite by its newest verdict.
     """
-    heard = [
-        verdict
-        for verdict in await verdicts_of(tx, key, version, against_version, against_key)
-        if verdict.engine != "rules"
-    ]
+    present = {suite.name: suite.dataset for suite in suites.suites_of(key)}
+    asked = await verdicts_of(tx, key, version, against_version, against_key)
+    heard = [one for one in asked if one.engine != "rules" and one.dataset == present.get(one.suite)]
+    outdated = {one.suite for one in asked if one.engine != "rules" and one.suite in present} - {
+        one.suite for one in heard
+    }
     found = [
         SuiteEvidence(
             suite=suite.name,
@@ -126,4 +128,5 @@ async def evidence_for(
         regressed=regressed,
         inconclusive=said.get("inconclusive", []),
         releasable=bool(found) and not missing and not regressed,
+        stale=sorted(outdated),
     )
