@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Literal
 from uuid import UUID
@@ -200,9 +201,15 @@ def domains_of(people: Iterable[Address], house: House) -> list[str]:
     found: dict[str, None] = {}
     for person in people:
         domain = person.domain
-        if domain in house.free_domains:
-            continue
-        while domain.count(".") >= 1:
-            found[domain] = None
-            domain = domain.partition(".")[2]
+        if domain not in house.free_domains:
+            found.update(_domains_above(domain))
     return list(found)
+
+
+@lru_cache(maxsize=4096)
+def _domains_above(domain: str) -> dict[str, None]:
+    above: dict[str, None] = {}
+    while "." in domain:
+        above[domain] = None
+        domain = domain.partition(".")[2]
+    return above
