@@ -10,7 +10,7 @@ from pydantic import Field
 
 from memory.db import Json, Tx
 from memory.rows import In, Row
-from tools import contact_facts, knowledge, playbook, promises
+from tools import advising, contact_facts, knowledge, playbook, promises
 from tools.analysis import claims
 from tools.promises import NewPromise
 
@@ -114,6 +114,7 @@ async def save_analysis(tx: Tx, communication_id: UUID, claimed_at: datetime, re
     await _outdate_summaries(tx, place)
     await _log(tx, communication_id, place, reading, version, promises=len(kept), fulfilled=fulfilled)
     await knowledge.promise_collecting(tx)
+    await advising.promise_advice(tx, communication_id)
     return SavedRow(analysis_id=analysis_id, version=version, promises=len(kept), fulfilled=fulfilled, items=items)
 
 

@@ -18,13 +18,26 @@ _STATUS = "CASE WHEN s.status = 'pending' AND s.expires_at <= %(now)s THEN 'expi
 _SUGGESTION = f"""
     s.suggestion_id AS id, s.company_product_id, s.suggestion_type, s.title, s.description, s.confidence, s.source_type,
     s.source_id, s.suggested_action, s.expires_at, {_STATUS} AS status, s.suggested_at, s.run_id, s.resolved_at,
-    s.dismiss_reason, json_build_object('id', c.id, 'name', c.name) AS company,
+    s.dismiss_reason,
+    CASE WHEN w.id IS NOT NULL THEN json_build_object('communication_id', w.id, 'quote', e.quote) END AS evidence,
+    json_build_object('id', c.id, 'name', c.name) AS company,
     json_build_object('id', p.id, 'name', p.name) AS product
 """
 
 
+class EvidenceBeside(Row):
+    """The words that a proposal rests on, and the communication that they stand in."""
+
+    communication_id: UUID
+    quote: str
+
+
 class SuggestionRow(Row):
-    """One proposal: what, why, how sure (0 to 1), on what evidence, and what became of it."""
+    """
+    One proposal: what, why, how sure (0 to 1), and what became of it.
+
+    `evidence` is for those who may read the communication that it comes from.
+    """
 
     id: UUID
     company_product_id: UUID
@@ -41,6 +54,7 @@ class SuggestionRow(Row):
     run_id: str | None
     resolved_at: datetime | None
     dismiss_reason: str | None
+    evidence: EvidenceBeside | None
     company: Named
     product: Named
 
@@ -72,6 +86,9 @@ async def list_suggestions(tx: Tx, caller: Caller, filter: SuggestionFilter) -> 
                   JOIN company_product_read_model m ON m.company_product_id = s.company_product_id
                   JOIN companies c ON c.id = m.company_id
                   JOIN products p ON p.id = m.product_id
+                  LEFT JOIN suggestion_evidence e USING (suggestion_id)
+                  LEFT JOIN communications w ON w.id = e.communication_id
+                       AND (%(scope)s::uuid IS NULL OR w.user_id = %(scope)s)
                  WHERE (%(status)s = 'all' OR {_STATUS} = %(status)s)
                    AND (%(company_product_id)s::uuid IS NULL OR s.company_product_id = %(company_product_id)s)
                    AND (%(company_id)s::uuid IS NULL OR m.company_id = %(company_id)s)
