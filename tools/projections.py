@@ -1,7 +1,7 @@
 """Projections as an administrator sees them: how far they are, and rebuilding them from the events."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -25,7 +25,7 @@ class RebuildNotFound(NotFound):
 class RebuildIn(In):
     """Which projectors (all when none is named), and whether to count only or to compare two replays."""
 
-    projectors: list[str] = Field(default_factory=list[str], max_length=50)
+    projectors: list[Annotated[str, Field(max_length=100)]] = Field(default=[], max_length=50)
     dryRun: bool = False
     verifyDeterminism: bool = False
 
