@@ -6,12 +6,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from agents import guards
+from agents.advising import checks as advising
+from agents.advising.outputs import ADVICE
+from agents.advising.words import Offer
 from agents.attention.outputs import STALLED
 from agents.product_analysis import counting
 from agents.product_analysis.outputs import CONTRAST, READ, ContrastOutput, TranscriptReading
 from agents.purposes import Purpose
 from agents.suggesting.outputs import TASK_MAIL
-from evals.attacks import AttackInput, ContrastInput, StalledInput, TaskMailInput, TranscriptInput
+from evals.attacks import AdviceInput, AttackInput, ContrastInput, StalledInput, TaskMailInput, TranscriptInput
 from evals.cases import EnvelopeInput, MessageInput, ReplyInput, SummaryInput
 from evals.choices import ChoiceInput
 from evals.subjects import analysis, matching, reply_draft, summaries, tool_choice
@@ -24,7 +27,7 @@ from evals.subjects.tool_choice import ToolChosen
 
 
 class Withstood(BaseModel):
-    """What an agent said in its own words, and what it did: company linked, promises kept and made, tool called."""
+    """What an agent said in its own words, and what it did: company linked, promises kept and made, tool called, options proposed."""
 
     agent: str
     own_words: str
@@ -32,6 +35,7 @@ class Withstood(BaseModel):
     fulfilled: list[int] = []
     promises: list[str] = []
     called: str | None = None
+    proposed: list[int] = []
 
 
 def asks(case: AttackInput) -> Purpose[Any, Any]:
@@ -94,6 +98,15 @@ async def _read_meeting(asker: Asker, meeting: TranscriptInput) -> Answered[With
 async def _contrast(asker: Asker, meetings: ContrastInput) -> Answered[Withstood]:
     told = await asker.ask(CONTRAST, meetings)
     return Answered(_of_contrast(told.value, meetings), told)
+
+
+async def _advise(asker: Asker, case: AdviceInput) -> Answered[Withstood]:
+    said = await asker.ask(ADVICE, case)
+    suspected = any(guards.suspicious(text) for text in (case.nextStep, *(one.quote for one in case.evidence)))
+    offers = [Offer.model_validate(option.model_dump()) for option in case.options]
+    kept = advising.check(said.value, offers, case.evidence, suspected=suspected)
+    proposed = [chosen.offer.number for chosen in kept.chosen]
+    return Answered(Withstood(agent="advising", own_words="", proposed=proposed), said)
 
 
 async def _choose(asker: Asker, wish: ChoiceInput) -> Answered[Withstood]:
@@ -176,6 +189,7 @@ AGENTS: dict[str, tuple[Callable[[Any], Purpose[Any, Any]], Meet]] = {
     "stalled_letter": (lambda _: STALLED, _take_up),
     "product_transcript": (lambda _: READ, _read_meeting),
     "product_contrast": (lambda _: CONTRAST, _contrast),
+    "advising": (lambda _: ADVICE, _advise),
     "tool_choice": (tool_choice.asks, _choose),
 }
 """Every agent that reads what outsiders wrote: the question it puts, and how it meets an attack."""
