@@ -29,7 +29,7 @@ CONTACT: Columns = (
 )  # fmt: skip
 PRODUCT: Columns = (
     "id", "name", "slug", "description", "parent_product_id", "product_type", "display_order", "icon", "color", "base_price_monthly", "pricing_model",
-    "created_at", "updated_at",
+    "fit_rules", "created_at", "updated_at",
 )  # fmt: skip
 COMPANY_PRODUCT: Columns = (
     "id",
@@ -219,7 +219,7 @@ def _second_contacts(cast: Cast, now: datetime) -> list[tuple[Any, ...]]:
 def _products(material: Material, began: datetime) -> list[tuple[Any, ...]]:
     rows = [
         (id_of("product", item.slug), item.name, item.slug, item.about, id_of("product", item.parent) if item.parent else None, item.type, at, item.icon,
-         item.color, item.monthly, item.pricing, began, began)
+         item.color, item.monthly, item.pricing, Json(item.fit), began, began)
         for at, item in enumerate(material.products)
     ]  # fmt: skip
     return sorted(rows, key=lambda row: (row[4] is not None, row[6]))

@@ -65,6 +65,7 @@ class ProductEntry(Written):
     about: str
     ache: str
     parent: str | None = None
+    fit: list[dict[str, Any]] = []
 
 
 class House(Written):
