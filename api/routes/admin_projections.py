@@ -16,9 +16,7 @@ router = APIRouter(prefix="/api/admin/projections", tags=["Admin"])
 
 
 @router.get("/metrics", summary="Metrics of commands, events and projectors", response_model=MetricsOut)
-async def get_metrics(
-    filter: Annotated[MetricsFilter, Query()], _: Manager, tx: Reading
-) -> MetricsOut | Response:
+async def get_metrics(filter: Annotated[MetricsFilter, Query()], _: Manager, tx: Reading) -> MetricsOut | Response:
     """How far every projector is, counts of the last 24 hours and the latest log lines; `format=prometheus` as text."""
     metrics = await projection_metrics.get_metrics(tx, filter)
     if filter.format == "prometheus":
