@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[2]
 LIMIT = timedelta(minutes=45)
 TAIL = 1500
 TOLD = (
-    "data", "openai_api_key", "openai_base_url", "model_strong", "model_cheap", "model_timeout_s", "budget_user_day_usd",
+    "openai_api_key", "openai_base_url", "model_strong", "model_cheap", "model_timeout_s", "budget_user_day_usd",
     "budget_org_day_usd",
 )  # fmt: skip
 
@@ -78,7 +78,8 @@ def environment(settings: Settings, url: str) -> dict[str, str]:
         if value is not None
     }
     prices = settings.model_dump_json(include={"model_prices"}).removeprefix('{"model_prices":').removesuffix("}")
-    return {**os.environ, **said, variable("model_prices"): prices, variable("database_url"): url, "NO_COLOR": "1"}
+    said |= {variable("data"): str(settings.data.resolve()), variable("model_prices"): prices}
+    return {**os.environ, **said, variable("database_url"): url, "NO_COLOR": "1"}
 
 
 async def _carry_out(words: Sequence[str], env: dict[str, str]) -> str:
