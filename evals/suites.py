@@ -14,17 +14,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from agents.purposes import Purpose
-from evals import attacks, cases, choices, judge
+from evals import advice, attacks, cases, choices, judge
 from evals.cases import Case, Split
 from evals.judge import JudgedScorer
 from evals.scorers import Scorer
+from evals.scorers import advising as of_advice
 from evals.scorers import analysis as of_analysis
 from evals.scorers import drafts as of_drafts
 from evals.scorers import injection as of_injection
 from evals.scorers import matching as of_matching
 from evals.scorers import summaries as of_summaries
 from evals.scorers import tool_choice as of_tools
-from evals.subjects import analysis, injection, matching, reply_draft, summaries, tool_choice
+from evals.subjects import advising, analysis, injection, matching, reply_draft, summaries, tool_choice
 from evals.subjects.kit import Answered, Asker
 
 FOLLOWS = "Does every statement of the answer follow from the material?"
@@ -170,6 +171,18 @@ SUITES: dict[str, Suite] = {
             answer=tool_choice.answer,
             scorers=(of_tools.tool, of_tools.arguments),
             dear=of_tools.nothing_undue,
+        ),
+        Suite(
+            name="advising",
+            capability="advising",
+            about="What a message about a product under way gives reason to propose, from what is offered; or nothing.",
+            input=advice.AdviceCase,
+            expect=advice.AdviceExpected,
+            asks=advising.asks,
+            answer=advising.answer,
+            scorers=(of_advice.proposed, of_advice.restraint, of_advice.offered),
+            dear=of_advice.no_wrong_stage,
+            main=False,
         ),
         Suite(
             name="injection",

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 
 from agents.advising.outputs import ADVICE, Advice, AdviceInputs, Evidence, Kind, Move, Option
-from agents.rules import answers
+from agents.rules import answers, questions, sentences
 
 MOST = 2
 _AT_RISK = frozenset({"deal_at_risk", "competitor_evaluating"})
@@ -16,11 +16,15 @@ _WORD = re.compile(r"[^\W\d_]{4,}")
 _DOUBT = 0.04
 """A stage is read off its name: a little less sure than the words themselves."""
 
+_VAGUE = 0.1
+"""They named no day; that one is soon enough is ours to guess."""
+
 
 @answers(ADVICE)
 def advise(inputs: AdviceInputs) -> Advice:
     """Return the warning, the move, the promise to keep and the answer to wait for, as far as the evidence goes."""
-    found = (_risk(inputs), _stage(inputs), _task(inputs), _followup(inputs))
+    stage = _stage(inputs)
+    found = (_risk(inputs), stage, _task(inputs, stage), _followup(inputs))
     return Advice(proposals=[move for move in found if move is not None][:MOST])
 
 
@@ -36,30 +40,56 @@ def _risk(inputs: AdviceInputs) -> Move | None:
 
 
 def _stage(inputs: AdviceInputs) -> Move | None:
-    """Their signal names a stage that lies near, or says that they want to go on; not while something speaks against it."""
+    """They wish for what a near stage is about, or to go on; not while something speaks against it."""
     if any(each.kind == "objection" or each.name in _AT_RISK for each in inputs.evidence):
         return None
     ahead = [option for option in _options(inputs, "advance_stage") if 0 < option.steps <= _NEAR]
-    signals = [each for each in inputs.evidence if each.kind == "signal"]
+    wishes = [each for each in inputs.evidence if each.kind == "signal" and _is_wish(each)]
     for option in sorted(ahead, key=lambda option: option.steps):
-        named = [each for each in signals if _words(option.stage) & _words(f"{each.name} {each.quote}")]
+        named = [each for each in wishes if _words(option.stage) & _words(f"{each.name} {each.quote}")]
         if named:
             return _move([option], named, _DOUBT)
-    return _move(ahead[:1], [each for each in signals if each.name in _GOES_ON], _DOUBT)
+    following = [option for option in ahead if option.steps == 1]
+    return _move(following, [each for each in wishes if each.name in _GOES_ON], _DOUBT)
 
 
-def _task(inputs: AdviceInputs) -> Move | None:
-    """We promised something: that is a task."""
-    ours = [each for each in inputs.evidence if each.kind == "our_promise"]
-    return _move(_options(inputs, "add_task"), ours)
+def _is_wish(evidence: Evidence) -> bool:
+    return evidence.name in _GOES_ON or evidence.name.endswith("_request")
+
+
+def _task(inputs: AdviceInputs, stage: Move | None) -> Move | None:
+    """
+    We promised something, they ask for something that is to be done, or object: the first of these is a task.
+
+    What they ask for in the words that move the stage is done by then.
+    """
+    tasks = _options(inputs, "add_task")
+    asked = [each for each in inputs.evidence if each.kind == "question" and _is_request(each)]
+    return (
+        _move(tasks, [each for each in inputs.evidence if each.kind == "our_promise"])
+        or _move(tasks, [each for each in asked if stage is None or not _are_same(each.quote, stage.quote)])
+        or _move(tasks, [each for each in inputs.evidence if each.kind == "objection"])
+    )
+
+
+def _is_request(evidence: Evidence) -> bool:
+    return any(ask.kind == "request" for ask in questions.find_asks(sentences.split(evidence.quote)))
+
+
+def _are_same(one: str, other: str) -> bool:
+    return one in other or other in one
 
 
 def _followup(inputs: AdviceInputs) -> Move | None:
-    """They promised something until a day, and nothing is planned any more."""
+    """They promised something, and nothing is planned any more: the day they named, else the later one that is offered."""
     if inputs.nextStepDue >= inputs.today:
         return None
-    theirs = [each for each in inputs.evidence if each.kind == "their_promise" and each.due]
-    return _move(_options(inputs, "schedule_followup"), theirs)
+    days = _options(inputs, "schedule_followup")
+    theirs = [each for each in inputs.evidence if each.kind == "their_promise"]
+    later = [day.model_copy(update={"day": ""}) for day in days if day.evidence is None][-1:]
+    return _move(days, [each for each in theirs if each.due]) or _move(
+        later, [each for each in theirs if not each.due], _VAGUE
+    )
 
 
 def _options(inputs: AdviceInputs, kind: Kind) -> list[Option]:
