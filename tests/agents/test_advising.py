@@ -150,12 +150,13 @@ class TestByTheRules:
         assert (made.suggestion_type, made.suggested_action["command"]) == ("flag_risk", "add-note")
 
     async def test_says_nothing_where_the_message_gives_no_reason(self, db: Database, engine: Engine):
-        for nothing in (
+        silent: list[dict[str, Any]] = [
             {"extracted_signals": []},
             {"extracted_signals": [SIGNAL | {"confidence": 0.6}]},
             {"extracted_signals": [SIGNAL | {"quote": "What nobody wrote here"}]},
             {"extracted_signals": [SIGNAL | {"signal": "positive_feedback", "quote": "Hello Rita"}]},
-        ):
+        ]
+        for nothing in silent:
             scene = Scene()
             async with db.transaction() as tx:
                 given = Given(tx)
@@ -165,7 +166,7 @@ class TestByTheRules:
                 process = await a_process(given, await given.product(f"Scanner {unique}"))
                 await a_sale(given, process, company=scene.acme, since=given.ago(days=5))
                 ids = {"external_id": unique, "internet_message_id": unique, "thread_id": unique}
-                scene.mail = await read(given, scene, values=ids, **nothing)
+                scene.mail = await read(given, scene, TEXT, values=ids, **nothing)
             done = await advise(engine, scene)
             assert (done.suggestion_ids, done.hidden) == ([], 0), nothing
         assert await listed(db) == []
@@ -258,15 +259,16 @@ class TestTwice:
         async with db.transaction() as tx:
             subject = await advising.get_subject(tx, scene.rep, scene.mail.id)
         demo = scene.process.stages["Demo"].id
+        moves: list[tuple[Any, str, dict[str, Any]]] = [
+            ("advance_stage", "advance-stage", {"toStageId": str(demo)}),
+            ("flag_risk", "add-note", {"content": "x"}),
+        ]
         suggestions = [
             lifecycle.CreateSuggestionIn(
                 suggestionType=kind, title="x", description="x", confidence=0.9, sourceType="email",
                 suggestedAction=lifecycle.SuggestedAction(command=command, params=params),
             )
-            for kind, command, params in (
-                ("advance_stage", "advance-stage", {"toStageId": str(demo)}),
-                ("flag_risk", "add-note", {"content": "x"}),
-            )
+            for kind, command, params in moves
         ]  # fmt: skip
         given = advising.Proposals(
             **subject.model_dump(include={"communication_id", "company_product_id", "process_id", "stage_id"}),
@@ -279,6 +281,37 @@ class TestTwice:
         async with db.transaction() as tx:
             await tx.run("UPDATE ai_suggestions_read_model SET status = 'dismissed', source_id = NULL")
             assert await advising.propose(tx, scene.rep.for_run(uuid4()), given) == []
+
+
+class TestAccepting:
+    async def test_carries_every_kind_out_in_the_name_of_whoever_accepts(
+        self, db: Database, engine_with_model: Engine, wire: Wire
+    ):
+        objection = {"objection": "price", "quote": "Hello Rita", "confidence": 0.9}
+        scene = await stage(db, extracted_signals=[SIGNAL], extracted_objections=[objection])
+        offers = await options(db, scene)
+        wanted = {
+            "add_task": {"option": number(offers, "add_task"), "evidence": 1, "quote": "Hello"},
+            "flag_risk": {"option": number(offers, "flag_risk"), "evidence": 1, "quote": "Hello"},
+            "schedule_followup": {"option": number(offers, "schedule_followup"), "evidence": 2, "quote": QUOTE},
+            "advance_stage": {"option": number(offers, "advance_stage"), "evidence": 2, "quote": QUOTE},
+        }
+        for pair in (("add_task", "flag_risk"), ("schedule_followup", "advance_stage")):
+            wire.says({"proposals": [wanted[kind] | {"confidence": 0.9} for kind in pair]})
+            assert len((await advise(engine_with_model, scene)).suggestion_ids) == 2
+        for made in await listed(db):
+            await settle(db, scene, lifecycle.AcceptSuggestionIn(suggestionId=made.id))
+        async with db.reading() as tx:
+            done = await tx.tuples(
+                "SELECT event_type, actor_type, actor_id FROM event_store WHERE event_type NOT LIKE 'AI%%' ORDER BY global_sequence DESC LIMIT 3"
+            )
+            tasks = await tx.tuples("SELECT title, created_by FROM tasks")
+        me = ("user", str(scene.rep.user_id))
+        assert sorted(done) == [
+            ("CompanyProductNextStepDueSet", *me), ("CompanyProductNoteAdded", *me), ("CompanyProductStageSet", *me),
+        ]  # fmt: skip
+        assert [who for _, who in tasks] == [scene.rep.user_id]
+        assert tasks[0][0].startswith("Answer the objection in an e-mail of 20")
 
 
 class TestWhoReadsIt:
@@ -299,6 +332,16 @@ class TestWhoReadsIt:
         assert "demo" not in theirs.model_dump_json(exclude={"source_id"}).lower()
         assert (await listed(db))[0].evidence.quote == QUOTE
         assert await listed(db, scene.rep) == []
+
+    async def test_the_words_go_with_their_message(self, db: Database, engine: Engine):
+        scene = await stage(db)
+        await advise(engine, scene)
+        async with db.transaction() as tx:
+            await tx.run("DELETE FROM communications")
+        (made,) = await listed(db)
+        assert made.evidence is None
+        async with db.reading() as tx:
+            assert await tx.one(int, "SELECT count(*) FROM event_store WHERE event_data::text LIKE '%%demo of%%'") == 0
 
 
 class TestByAModel:
