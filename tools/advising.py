@@ -46,17 +46,17 @@ _SAID: LiteralString = """
      WHERE q.source_communication_id = m.id AND q.status IN ('pending', 'overdue') AND NOT q.is_hidden
        AND q.quote IS NOT NULL
     UNION ALL
-    SELECT 'question', '', x.question, x.quote, x.confidence, NULL
+    SELECT 'question', '', coalesce(x.question, ''), x.quote, x.confidence, NULL
       FROM jsonb_to_recordset(a.key_questions) AS x (question text, quote text, confidence float)
     UNION ALL
-    SELECT 'objection', x.objection, '', x.quote, x.confidence, NULL
+    SELECT 'objection', coalesce(x.objection, ''), '', x.quote, x.confidence, NULL
       FROM jsonb_to_recordset(a.extracted_objections) AS x (objection text, quote text, confidence float, addressed boolean)
      WHERE NOT coalesce(x.addressed, false)
     UNION ALL
-    SELECT 'signal', x.signal, '', x.quote, x.confidence, NULL
+    SELECT 'signal', coalesce(x.signal, ''), '', x.quote, x.confidence, NULL
       FROM jsonb_to_recordset(a.extracted_signals) AS x (signal text, quote text, confidence float)
     UNION ALL
-    SELECT 'competitor', x.context, '', x.quote, x.confidence, NULL
+    SELECT 'competitor', coalesce(x.context, ''), '', x.quote, x.confidence, NULL
       FROM jsonb_to_recordset(a.extracted_competitors) AS x (context text, quote text, confidence float)
 """
 

@@ -1,5 +1,6 @@
 """Advice on a product under way: of what is offered, on words that stand in the message, never carried out, never twice."""
 
+import asyncio
 import json
 import re
 from typing import Any
@@ -242,6 +243,17 @@ class TestTwice:
         assert len((await advise(engine, scene)).suggestion_ids) == 1
         assert (await advise(engine, scene)).suggestion_ids == []
         assert (await advise(engine, scene, second.id)).suggestion_ids == []
+        assert len(await listed(db)) == 1
+
+    async def test_not_even_of_two_messages_at_once(self, db: Database, engine: Engine):
+        scene = await stage(db)
+        async with db.transaction() as tx:
+            given, mails = Given(tx), [scene.mail]
+            for place in "234":
+                ids = {"external_id": place, "internet_message_id": place, "thread_id": place}
+                mails.append(await read(given, scene, values=ids, extracted_signals=[SIGNAL]))
+        made = await asyncio.gather(*(advise(engine, scene, mail.id) for mail in mails))
+        assert sorted(len(done.suggestion_ids) for done in made) == [0, 0, 0, 1]
         assert len(await listed(db)) == 1
 
     async def test_what_was_dismissed_comes_again_with_another_message_only(self, db: Database, engine: Engine):
