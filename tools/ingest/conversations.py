@@ -75,12 +75,19 @@ async def upsert_conversations(tx: Tx, house: House, placed: Sequence[Placed]) -
 
 
 def _group(thread: str, items: list[Placed], house: House) -> dict[str, Any]:
-    first = min(items, key=lambda item: item.occurred_at)
-    last = max(items, key=lambda item: item.occurred_at)
+    first = last = items[0]
+    latest: dict[str, datetime] = {}
+    for item in items:
+        way, at = item.mail.direction, item.occurred_at
+        first = item if at < first.occurred_at else first
+        last = item if at > last.occurred_at else last
+        latest[way] = max(at, latest.get(way, at))
     linked = next((item for item in items if item.contact_id), None) or next(
         (item for item in items if item.company_id), None
     )
-    people = {person.email: person.name for item in items for _, person in (*item.mail.theirs, *item.mail.ours)}
+    people = {
+        person.email: person.name for item in items for who in (item.mail.theirs, item.mail.ours) for _, person in who
+    }
     waiting = [item.occurred_at for item in items if item.awaits_us]
     return {
         "thread": thread,
@@ -96,8 +103,8 @@ def _group(thread: str, items: list[Placed], house: House) -> dict[str, Any]:
         "attached": any(item.mail.mail.attachments for item in items),
         "first_at": first.occurred_at,
         "last_at": last.occurred_at,
-        "in_at": _latest(items, "inbound"),
-        "out_at": _latest(items, "outbound"),
+        "in_at": latest.get("inbound"),
+        "out_at": latest.get("outbound"),
         "due_at": min(waiting) + timedelta(minutes=house.sla_minutes) if waiting else None,
     }
 
@@ -106,7 +113,3 @@ def _status(items: list[Placed], last: Placed) -> str:
     if all(item.mail.noise_type for item in items):
         return "processed"
     return "awaiting_response" if last.mail.direction == "outbound" else "pending"
-
-
-def _latest(items: list[Placed], direction: str) -> datetime | None:
-    return max((item.occurred_at for item in items if item.mail.direction == direction), default=None)

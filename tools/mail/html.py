@@ -208,13 +208,9 @@ def _lines(marked: str) -> str:
     if "  " in text:
         text = _SPACES.sub(" ", text)
     text = "\n".join(filter(None, map(_trimmed, text.split(SOFT))))
-    if BREAK in text:
-        text = (
-            text.replace(f" {BREAK}", BREAK)
-            .replace(f"{BREAK} ", BREAK)
-            .replace(f"{BREAK}\n", "\n")
-            .replace(BREAK, "\n")
-        )
+    if BREAK in text:  # it swallows the soft end behind it
+        first, *rest = map(_trimmed, text.split(BREAK))
+        text = "\n".join([first, *(part.removeprefix("\n") for part in rest)])
     text = text.strip("\n ")
     if OPEN in text:
         text = _quoted(text)
