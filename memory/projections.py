@@ -2,17 +2,20 @@
 Projections: read models that events fill, alone and again and again with the same result.
 
 A projector is one SQL function `project_<name>(batch event_store[])`. The same function brings a read model along inside
-the command (one event), behind it (`catch_up`, 500 at a time) and in a rebuild (20,000 at a time). A projector that only
-marks what it touched has a second one, `settle_<name>()`, that works the marks off once no more events are waiting.
+the command (one event), behind it (`catch_up`, 500 at a time) and in a rebuild (a thousand histories at a time). A
+projector that only marks what it touched has two more: `settle_<name>()` works the marks off once no more events are
+waiting, and `mark_<name>()` marks everything, for a rebuild.
 
 A rebuild empties the tables and replays everything in one transaction: readers keep the old rows until it commits, and
-writers wait. `verify` replays twice, in portions of different size, into temporary tables that hide the real ones.
+writers wait. `verify` replays twice, history by history and in the order of what happened, into temporary tables that hide
+the real ones.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from psycopg import sql
 
@@ -22,8 +25,10 @@ from memory.errors import Conflict, Invalid
 from memory.rows import Row
 
 BATCH = 500
-PORTION = 20_000
-OTHER_PORTION = 7_001
+STREAMS = 1_000
+PORTION = 7_000
+BEFORE_ALL = UUID(int=0)
+WORK_MEMORY = "64MB"
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=10)
 
@@ -53,7 +58,8 @@ class Projector:
     One read model, or several tables that are filled together.
 
     Those of lower `order` run first, because a later one may count their rows. `inline` ones run inside the command and
-    are never behind; `settles` says that there is a `settle_<name>()`.
+    are never behind. `settles` says that there is a `settle_<name>()`; `counts`, that all it does is to mark what is to be
+    counted from other read models, and that there is a `mark_<name>()`.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Projector:
     order: int = 1
     inline: bool = True
     settles: bool = False
+    counts: bool = False
 
 
 class TableSnapshot(Row):
@@ -142,12 +149,12 @@ async def _step(db: Database, projector: Projector, size: int) -> int | None:
             size=size,
         )
         if projector.settles and seen is not None and seen < size:
-            await _settle(tx, projector)
+            await _call(tx, f"settle_{projector.name}")
         return seen
 
 
-async def _settle(tx: Tx, projector: Projector) -> None:
-    await tx.connection.execute(sql.SQL("SELECT {}()").format(sql.Identifier(f"settle_{projector.name}")))
+async def _call(tx: Tx, function: str) -> None:
+    await tx.connection.execute(sql.SQL("SELECT {}()").format(sql.Identifier(function)))
 
 
 async def _mark_failed(db: Database, projector: Projector, failure: RaisedByServer) -> None:
@@ -170,8 +177,14 @@ async def _mark_failed(db: Database, projector: Projector, failure: RaisedByServ
 
 
 async def rebuild(tx: Tx, projectors: Sequence[Projector]) -> list[TableSnapshot]:
+    """Refill the tables of these projectors from the events, and return what they hold then."""
+    await refill(tx, projectors)
+    return await snapshot(tx, projectors)
+
+
+async def refill(tx: Tx, projectors: Sequence[Projector]) -> None:
     """
-    Empty the tables of these projectors, replay every event into them, and return what they hold then.
+    Empty the tables of these projectors and replay every event into them.
 
     The transaction keeps every writer out until it ends; readers see the old rows until it commits.
     """
@@ -193,7 +206,6 @@ async def rebuild(tx: Tx, projectors: Sequence[Projector]) -> list[TableSnapshot
         names=[projector.name for projector in projectors],
         latest=latest,
     )
-    return await snapshot(tx, projectors)
 
 
 async def verify(tx: Tx, projectors: Sequence[Projector]) -> tuple[list[TableSnapshot], list[TableSnapshot]]:
@@ -215,15 +227,39 @@ async def verify(tx: Tx, projectors: Sequence[Projector]) -> tuple[list[TableSna
     first = await snapshot(tx, projectors)
     for table in _tables(projectors):
         await tx.connection.execute(sql.SQL("TRUNCATE pg_temp.{}").format(sql.Identifier(table.name)))
-    await replay(tx, projectors, latest, portion=OTHER_PORTION)
+    await replay_in_order(tx, projectors, latest)
     return first, await snapshot(tx, projectors)
 
 
-async def replay(tx: Tx, projectors: Sequence[Projector], upto: int, *, portion: int = PORTION) -> None:
-    """Run the projectors over every event up to this global sequence, in portions, then settle what they marked."""
-    kinds = dict.fromkeys(projector.aggregate_type for projector in projectors)
-    for kind in kinds:
-        names = [projector.name for projector in projectors if projector.aggregate_type == kind]
+async def replay(tx: Tx, projectors: Sequence[Projector], upto: int, *, streams: int = STREAMS) -> None:
+    """
+    Run the projectors over every history up to this global sequence, so many at a time.
+
+    Those that count other read models begin once these are done.
+    """
+    await tx.run("SELECT set_config('work_mem', %(memory)s, true)", memory=WORK_MEMORY)
+    for kind, names in _by_kind([each for each in projectors if not each.counts]):
+        after: UUID | None = BEFORE_ALL
+        while after is not None:
+            after = await tx.maybe(
+                UUID,
+                "SELECT replay_streams(%(names)s, %(kind)s, %(after)s, %(streams)s, %(upto)s)",
+                names=names,
+                kind=kind,
+                after=after,
+                streams=streams,
+                upto=upto,
+            )
+    for projector in projectors:
+        if projector.counts:
+            await _call(tx, f"mark_{projector.name}")
+        if projector.settles:
+            await _call(tx, f"settle_{projector.name}")
+
+
+async def replay_in_order(tx: Tx, projectors: Sequence[Projector], upto: int, *, portion: int = PORTION) -> None:
+    """Run the projectors over every event in the order in which it was committed, then settle what they marked."""
+    for kind, names in _by_kind(projectors):
         for after in range(0, upto, portion):
             await tx.run(
                 "SELECT replay_events(%(names)s, %(kind)s, %(after)s, %(upto)s)",
@@ -234,7 +270,12 @@ async def replay(tx: Tx, projectors: Sequence[Projector], upto: int, *, portion:
             )
     for projector in projectors:
         if projector.settles:
-            await _settle(tx, projector)
+            await _call(tx, f"settle_{projector.name}")
+
+
+def _by_kind(projectors: Sequence[Projector]) -> list[tuple[str, list[str]]]:
+    kinds = dict.fromkeys(projector.aggregate_type for projector in projectors)
+    return [(kind, [each.name for each in projectors if each.aggregate_type == kind]) for kind in kinds]
 
 
 async def snapshot(tx: Tx, projectors: Sequence[Projector]) -> list[TableSnapshot]:

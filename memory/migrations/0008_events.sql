@@ -185,6 +185,35 @@ BEGIN
     RETURN cardinality(batch);
 END $$;
 
+-- Run projectors over the whole histories of the next so many streams, up to a global sequence: every row is written once.
+-- Returns the last stream, NULL when there were no more.
+CREATE FUNCTION replay_streams(p_projectors text[], p_aggregate_type text, p_after uuid, p_count integer, p_upto bigint)
+RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    streams  uuid[];
+    batch    event_store[];
+    name     text;
+BEGIN
+    streams := array(
+        SELECT s.aggregate_id FROM event_streams s
+         WHERE s.aggregate_type = p_aggregate_type AND s.aggregate_id > p_after
+         ORDER BY s.aggregate_id LIMIT p_count);
+    IF streams = '{}' THEN
+        RETURN NULL;
+    END IF;
+    batch := array(
+        SELECT e FROM event_store e
+         WHERE e.aggregate_type = p_aggregate_type AND e.aggregate_id > p_after
+           AND e.aggregate_id <= streams[cardinality(streams)] AND e.global_sequence <= p_upto
+         ORDER BY e.aggregate_id, e.sequence_number);
+    IF cardinality(batch) > 0 THEN
+        FOREACH name IN ARRAY p_projectors LOOP
+            EXECUTE format('SELECT %I($1)', 'project_' || name) USING batch;
+        END LOOP;
+    END IF;
+    RETURN streams[cardinality(streams)];
+END $$;
+
 -- One step of a projector that runs behind: its rows and its checkpoint move in the transaction that calls this. Events
 -- of other kinds count as seen. NULL: paused, waiting after an error, or at work elsewhere.
 CREATE FUNCTION catch_up_events(p_projector text, p_aggregate_type text, p_size integer, p_now timestamptz)

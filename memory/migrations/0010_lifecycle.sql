@@ -1,10 +1,12 @@
 -- Where every company's product stands, as its events say, and what its way through the stages was.
 --
+-- Their rows go with the company's product, by a trigger: a foreign key would ask for every row what the projector knows.
+--
 -- Each projector is pure over the events and the rows it has written itself: the same events give the same rows, one by
 -- one, five hundred at a time, or all again. Company and product come from the identity row, which outlives a rebuild.
 
 CREATE TABLE company_product_read_model (
-    company_product_id       uuid PRIMARY KEY REFERENCES company_products ON DELETE CASCADE,
+    company_product_id       uuid PRIMARY KEY,
     company_id               uuid NOT NULL,
     product_id               uuid NOT NULL,
     phase                    text CHECK (phase IN ('prospect', 'in_sales', 'onboarding', 'active', 'churned')),
@@ -63,7 +65,7 @@ CREATE INDEX company_product_read_model_deadline ON company_product_read_model (
 -- One stay in one stage; named after the event that began it.
 CREATE TABLE company_product_stage_facts (
     entry_event_id          uuid PRIMARY KEY,
-    company_product_id      uuid NOT NULL REFERENCES company_products ON DELETE CASCADE,
+    company_product_id      uuid NOT NULL,
     company_id              uuid NOT NULL,
     product_id              uuid NOT NULL,
     process_id              uuid NOT NULL,
@@ -89,7 +91,7 @@ CREATE INDEX company_product_stage_facts_stage ON company_product_stage_facts (s
 
 CREATE TABLE sla_breach_facts (
     breach_event_id     uuid PRIMARY KEY,
-    company_product_id  uuid NOT NULL REFERENCES company_products ON DELETE CASCADE,
+    company_product_id  uuid NOT NULL,
     process_id          uuid NOT NULL,
     process_type        text NOT NULL,
     stage_id            uuid NOT NULL,
@@ -102,11 +104,12 @@ CREATE TABLE sla_breach_facts (
     resolved_at         timestamptz
 );
 CREATE INDEX sla_breach_facts_row ON sla_breach_facts (company_product_id, breach_sequence);
+CREATE INDEX sla_breach_facts_open ON sla_breach_facts (company_product_id) WHERE resolved_at IS NULL;
 CREATE INDEX sla_breach_facts_stage ON sla_breach_facts (stage_id, breached_at);
 
 CREATE TABLE ai_suggestions_read_model (
     suggestion_id       uuid PRIMARY KEY,
-    company_product_id  uuid NOT NULL REFERENCES company_products ON DELETE CASCADE,
+    company_product_id  uuid NOT NULL,
     suggestion_type     text NOT NULL,
     title               text NOT NULL,
     description         text NOT NULL,
@@ -258,7 +261,8 @@ BEGIN
     END CASE;
 END $$;
 
--- Later patches win, so what a batch repeats of events seen before changes nothing as long as it ends beyond them.
+-- Later patches win, so what a batch repeats of events seen before changes nothing as long as it ends beyond them. Events
+-- of one type set the same columns: the last one is enough, but for phases, each of which leaves a date of its own.
 CREATE FUNCTION project_company_product_read_model(batch event_store[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
     INSERT INTO company_product_read_model AS m (
@@ -281,7 +285,12 @@ BEGIN
       FROM (SELECT e.aggregate_id, max(e.sequence_number) AS reached,
                    jsonb_merge(company_product_patch(e.event_type, e.event_data, e.occurred_at, e.sequence_number)
                                ORDER BY e.sequence_number) AS patch
-              FROM unnest(batch) e
+              FROM (SELECT DISTINCT ON (u.aggregate_id, u.event_type, CASE u.event_type WHEN 'CompanyProductPhaseSet' THEN u.sequence_number END)
+                           u.aggregate_id, u.event_type, u.event_data, u.occurred_at, u.sequence_number
+                      FROM unnest(batch) u
+                     ORDER BY u.aggregate_id, u.event_type,
+                              CASE u.event_type WHEN 'CompanyProductPhaseSet' THEN u.sequence_number END,
+                              u.sequence_number DESC) e
              GROUP BY e.aggregate_id) f
      CROSS JOIN LATERAL (SELECT (SELECT r FROM company_product_read_model r
                                   WHERE r.company_product_id = f.aggregate_id) AS row OFFSET 0) present
@@ -374,6 +383,10 @@ END $$;
 CREATE FUNCTION project_sla_breach_facts(batch event_store[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(batch) e WHERE e.event_type = 'CompanyProductSLABreached')
+       AND NOT EXISTS (SELECT FROM sla_breach_facts f WHERE f.resolved_at IS NULL) THEN
+        RETURN;
+    END IF;
     INSERT INTO sla_breach_facts AS f (
         breach_event_id, company_product_id, process_id, process_type, stage_id, stage_name, sla_days, actual_days,
         days_over, breach_sequence, breached_at, resolved_at)
@@ -412,6 +425,9 @@ LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 DECLARE
     answer  event_store;
 BEGIN
+    IF NOT EXISTS (SELECT FROM unnest(batch) e WHERE e.event_type LIKE 'AISuggestion%') THEN
+        RETURN;
+    END IF;
     INSERT INTO ai_suggestions_read_model (
         suggestion_id, company_product_id, suggestion_type, title, description, confidence, source_type, source_id,
         suggested_action, expires_at, suggested_at, suggested_by_type, suggested_by_id, run_id)
@@ -446,19 +462,30 @@ BEGIN
      WHERE s.stage_id IS NOT NULL
      UNION
     SELECT m.current_stage_id
-      FROM unnest(batch) e
+      FROM (SELECT DISTINCT e.aggregate_id FROM unnest(batch) e
+             WHERE e.event_type IN ('CompanyProductMRRSet', 'CompanyProductHealthComputed',
+                                    'CompanyProductHealthUpdated')) a
      CROSS JOIN LATERAL (SELECT * FROM company_product_read_model present
-                          WHERE present.company_product_id = e.aggregate_id OFFSET 0) m
-     WHERE e.event_type IN ('CompanyProductMRRSet', 'CompanyProductHealthComputed', 'CompanyProductHealthUpdated')
-       AND m.current_process_id IS NOT NULL AND m.process_completed_at IS NULL
+                          WHERE present.company_product_id = a.aggregate_id OFFSET 0) m
+     WHERE m.current_process_id IS NOT NULL AND m.process_completed_at IS NULL
         ON CONFLICT DO NOTHING;
     INSERT INTO pipeline_dirty_products (product_id)
     SELECT DISTINCT p.product_id
-      FROM unnest(batch) e
-     CROSS JOIN LATERAL (SELECT known.product_id FROM company_products known WHERE known.id = e.aggregate_id OFFSET 0) p
-     WHERE e.event_type IN ('CompanyProductPhaseSet', 'CompanyProductProcessSet', 'CompanyProductStageSet',
-                            'CompanyProductProcessCompleted', 'CompanyProductOwnerSet', 'CompanyProductMRRSet')
+      FROM (SELECT DISTINCT e.aggregate_id FROM unnest(batch) e
+             WHERE e.sequence_number = 1
+                OR e.event_type IN ('CompanyProductPhaseSet', 'CompanyProductProcessSet', 'CompanyProductStageSet',
+                                    'CompanyProductProcessCompleted', 'CompanyProductOwnerSet', 'CompanyProductMRRSet')) a
+     CROSS JOIN LATERAL (SELECT known.product_id FROM company_products known WHERE known.id = a.aggregate_id OFFSET 0) p
         ON CONFLICT DO NOTHING;
+END $$;
+
+-- After a rebuild of the rows, everything is counted again.
+CREATE FUNCTION mark_pipeline_stage_counts() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO pipeline_dirty_stages (stage_id)
+    SELECT DISTINCT stage_id FROM company_product_stage_facts ON CONFLICT DO NOTHING;
+    INSERT INTO pipeline_dirty_products (product_id)
+    SELECT DISTINCT product_id FROM company_product_read_model ON CONFLICT DO NOTHING;
 END $$;
 
 -- Count the marked stages: what stands in them now, what that is worth, weighted by health, and how long stays lasted.
@@ -530,3 +557,13 @@ BEGIN
 END $$;
 CREATE TRIGGER company_products_follow AFTER UPDATE OF company_id, product_id ON company_products FOR EACH ROW
     WHEN (OLD.company_id <> NEW.company_id OR OLD.product_id <> NEW.product_id) EXECUTE FUNCTION follow_company_product();
+
+CREATE FUNCTION forget_company_product() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM company_product_read_model WHERE company_product_id = OLD.id;
+    DELETE FROM company_product_stage_facts WHERE company_product_id = OLD.id;
+    DELETE FROM sla_breach_facts WHERE company_product_id = OLD.id;
+    DELETE FROM ai_suggestions_read_model WHERE company_product_id = OLD.id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER company_products_forget AFTER DELETE ON company_products FOR EACH ROW EXECUTE FUNCTION forget_company_product();

@@ -255,8 +255,9 @@ async def _rebuild(db: Database) -> tuple[list[projections.TableSnapshot], float
     wanted = lifecycle_projectors()
     async with db.transaction() as tx:
         began = time.perf_counter()
-        snapshot = await projections.rebuild(tx, wanted)
+        await projections.refill(tx, wanted)
         seconds = time.perf_counter() - began
+        snapshot = await projections.snapshot(tx, wanted)
     async with db.reading() as tx:
         await tx.run("VACUUM")
     return snapshot, seconds

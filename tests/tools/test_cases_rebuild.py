@@ -166,7 +166,9 @@ async def play(url: str, plan: list[Any]) -> None:
         assert await projections.rebuild(desk.tx, projectors) == live
         for portion in (1, 7):
             await empty(desk.tx)
-            await projections.replay(desk.tx, projectors, await projections.latest_sequence(desk.tx), portion=portion)
+            await projections.replay_in_order(
+                desk.tx, projectors, await projections.latest_sequence(desk.tx), portion=portion
+            )
             assert await projections.snapshot(desk.tx, projectors) == live, portion
     finally:
         await connection.rollback()

@@ -21,5 +21,6 @@ register(
         order=3,
         inline=False,
         settles=True,
+        counts=True,
     ),
 )
