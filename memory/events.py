@@ -89,6 +89,14 @@ class Command:
     request_hash: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a command answered when it was carried out, and the aggregate that it changed; see `results`."""
+
+    aggregate_id: UUID
+    result: list[Data]
+
+
 @dataclass(frozen=True)
 class Stream:
     """A kind of aggregate, and how older shapes of its payloads become today's: `{(type, version): upcaster}`."""
@@ -270,18 +278,19 @@ def results(recorded: Sequence[Recorded]) -> list[Data]:
     return [{"success": True, "eventId": str(event.id), "sequenceNumber": event.sequence} for event in recorded]
 
 
-async def find_result(tx: Tx, command: Command) -> list[Data] | None:
+async def find_result(tx: Tx, command: Command) -> Kept | None:
     """
-    Return what a command of this id answered before, or None when it is new.
+    Return what a command of this id answered before, or None when it is new; to be asked once the stream is locked.
 
     Raises `CommandRepeated` when it was another request.
     """
     rows = await tx.tuples(
-        "SELECT request_hash, result FROM command_log WHERE command_id = %(command_id)s", command_id=command.id
+        "SELECT request_hash, aggregate_id, result FROM command_log WHERE command_id = %(command_id)s",
+        command_id=command.id,
     )
     if not rows:
         return None
-    request_hash, result = rows[0]
+    request_hash, aggregate_id, result = rows[0]
     if request_hash != command.request_hash:
         raise CommandRepeated
-    return result
+    return Kept(aggregate_id, result)

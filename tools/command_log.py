@@ -1,12 +1,24 @@
 """The log of commands: what was asked of aggregates, by whom, and how it ended."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID, uuid4
 
+from pydantic import BaseModel
+
 from memory.callers import Caller
 from memory.db import Database, Json, Tx
 from memory.errors import NotFound, Refusal
+from memory.events import Command
+
+
+def command_of(caller: Caller, action: str, body: BaseModel, key: str | None) -> Command | None:
+    """Return the command that an Idempotency-Key makes one, for this caller; None without a key."""
+    if not key:
+        return None
+    said = body.model_dump_json(exclude_unset=True).encode()
+    return Command(action, f"{caller.user_id}:{key}", hashlib.sha256(said).hexdigest())
 
 
 @asynccontextmanager

@@ -3,7 +3,7 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.deps import Reading, Services, Transaction, User
 from api.schemas import doc_response
@@ -22,9 +22,10 @@ async def list_cases(filter: Annotated[listing.CaseFilter, Query()], user: User,
 
 
 @router.post("", summary="Open a support case", status_code=201)
-async def open_case(body: CreateCaseIn, user: User, tx: Transaction) -> handling.CaseOpenedOut:
+async def open_case(body: CreateCaseIn, request: Request, user: User, tx: Transaction) -> handling.CaseOpenedOut:
     """Open a case. Response, resolution and updates become due by what is configured for its product and severity."""
-    return await handling.open_case(tx, user, body)
+    command = command_log.command_of(user, "create_case", body, request.headers.get("idempotency-key"))
+    return await handling.open_case(tx, user, body, command=command)
 
 
 @router.get("/{case_id}", summary="Get a support case", response_model=rows.CaseOut)
@@ -35,7 +36,7 @@ async def get_case(case_id: UUID, user: User, tx: Reading) -> Response:
 
 @router.post("/{case_id}", summary="Command a support case")
 async def command_case(
-    case_id: UUID, body: AnyCommand, user: User, services: Services, if_match: IfMatch = None
+    case_id: UUID, body: AnyCommand, request: Request, user: User, services: Services, if_match: IfMatch = None
 ) -> handling.CaseChangedOut:
     """
     Carry one command out: `command` says which, beside it stands what it needs.
@@ -43,8 +44,9 @@ async def command_case(
     A command decided on another version than the case is at is refused with 409 and `currentVersion`.
     """
     asked = body.model_copy(update={"expectedVersion": expected_version(if_match, body.expectedVersion)})
+    command = command_log.command_of(user, body.command, body, request.headers.get("idempotency-key"))
     async with command_log.attempting(services.db, user, asked.command, "support_case", case_id) as tx:
-        return await handling.execute(tx, user, case_id, asked)
+        return await handling.execute(tx, user, case_id, asked, command=command)
 
 
 @router.get("/{case_id}/timeline", summary="Get what happened to a support case")

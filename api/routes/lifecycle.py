@@ -1,6 +1,5 @@
 """Lifecycle commands over HTTP, and what agents suggest."""
 
-import hashlib
 from time import perf_counter
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -13,7 +12,6 @@ from api.schemas import doc_response
 from api.versions import IfMatch, expected_version
 from memory.callers import Caller
 from memory.errors import Forbidden
-from memory.events import Command
 from memory.rows import In, Row
 from tools import command_log, company_products, lifecycle
 
@@ -148,7 +146,7 @@ async def command(
     _check_actor(user, body)
     began, row_id = perf_counter(), body.companyProductId
     version = expected_version(if_match, body.expectedVersion)
-    command = _command(user, body, request.headers.get("idempotency-key"))
+    command = command_log.command_of(user, body.action, body, request.headers.get("idempotency-key"))
     async with command_log.attempting(services.db, user, body.action, lifecycle.AGGREGATE, row_id) as tx:
         await company_products.check_pair(tx, user, row_id, body.companyId, body.productId)
         done = await lifecycle.execute(tx, user, row_id, body, expected_version=version, command=command)
@@ -170,10 +168,3 @@ def _check_actor(user: Caller, body: Addressed) -> None:
     """
     if body.actorType not in (None, "user") or body.actorId not in (None, str(user.user_id), user.auth_id):
         raise ForeignActor
-
-
-def _command(user: Caller, body: AnyCommand, key: str | None) -> Command:
-    if not key:
-        return Command(body.action)
-    said = body.model_dump_json(exclude_unset=True).encode()
-    return Command(body.action, f"{user.user_id}:{key}", hashlib.sha256(said).hexdigest())

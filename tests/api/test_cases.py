@@ -57,6 +57,19 @@ class TestOpenCase:
         assert first == second
         assert await tx.one(int, "SELECT count(*) FROM support_cases") == 1
 
+    async def test_a_key_is_remembered_for_good(self, rep: Client, given: Given, tx: Tx):
+        """The answers of the HTTP layer are kept for a day, commands for ever."""
+        company = await given.company()
+        body, key = {"company_id": str(company.id), "title": "x"}, {"Idempotency-Key": "k-2"}
+        first = (await rep.post("/api/cases", json=body, headers=key)).json()
+        url, note = f"/api/cases/{first['caseId']}", {"command": "add_note", "content": "Once"}
+        noted = (await rep.post(url, json=note, headers={"Idempotency-Key": "k-3"})).json()
+        await tx.run("DELETE FROM idempotency_keys")
+        assert (await rep.post("/api/cases", json=body, headers=key)).json() == first
+        assert (await rep.post(url, json=note, headers={"Idempotency-Key": "k-3"})).json() == noted
+        await tx.run("DELETE FROM idempotency_keys")
+        assert (await rep.post("/api/cases", json=body | {"title": "y"}, headers=key)).status_code == 409
+
     async def test_an_external_case_comes_in_once(self, rep: Client, given: Given):
         made = await opened(rep, given, source="email", external_id="42")
         company = await given.company()

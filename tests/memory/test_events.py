@@ -132,7 +132,7 @@ class TestCommands:
                 command=command,
             )
         async with db.reading() as tx:
-            assert await events.find_result(tx, command) == events.results(recorded)
+            assert await events.find_result(tx, command) == events.Kept(aggregate_id, events.results(recorded))
             with pytest.raises(CommandRepeated):
                 await events.find_result(tx, Command("note", id="key", request_hash="other"))
 

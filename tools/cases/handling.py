@@ -1,6 +1,6 @@
 """Opening a case and carrying commands out: load, decide, append, in the caller's transaction."""
 
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from memory import events
@@ -121,9 +121,13 @@ async def open_case(
     A contact's name and address are copied into the case unless the body gives others.
 
     Raises `PeopleOnly`, `CompanyNotFound`, `ProductNotFound`, `ProductOfOtherCompany`, `ContactNotFound`,
-    `ContactOfOtherCompany`, `CaseExists`.
+    `ContactOfOtherCompany`, `CaseExists`, `CommandRepeated`.
     """
     _people_only(caller)
+    if command is not None and (kept := await events.find_result(tx, command)) is not None:
+        return CaseOpenedOut(
+            caseId=kept.aggregate_id, eventId=kept.result[0]["eventId"], version=kept.result[-1]["sequenceNumber"]
+        )
     product_id = await _product_of(tx, body)
     body = await _with_contact(tx, body)
     setting = Setting(now=tx.now, targets=await clocks.find_targets(tx, product_id, body.severity))
@@ -149,6 +153,8 @@ async def execute(
     """
     _people_only(caller)
     state = await _load(tx, case_id)
+    if command is not None and (kept := await events.find_result(tx, command)) is not None:
+        return _changed(kept.result)
     if body.expectedVersion not in (None, state.version):
         raise StreamMoved(currentVersion=state.version)
     place = await _place(tx, case_id)
@@ -164,8 +170,13 @@ async def execute(
     recorded = await events.append(
         tx, caller, STREAM, case_id, state.version, new, command=command or events.Command(body.command)
     )
-    first = recorded[0]
-    return CaseChangedOut(eventId=first.id, sequenceNumber=first.sequence, version=recorded[-1].sequence)
+    return _changed(events.results(recorded))
+
+
+def _changed(result: list[dict[str, Any]]) -> CaseChangedOut:
+    return CaseChangedOut(
+        eventId=result[0]["eventId"], sequenceNumber=result[0]["sequenceNumber"], version=result[-1]["sequenceNumber"]
+    )
 
 
 async def record_due(tx: Tx, case_id: UUID) -> int:

@@ -64,7 +64,7 @@ async def execute(
     row = await company_products.get_company_product(tx, caller, company_product_id)
     history = await events.load(tx, STREAM, company_product_id)
     if command is not None and (kept := await events.find_result(tx, command)) is not None:
-        return [EventOut.model_validate(each) for each in kept]
+        return [EventOut.model_validate(each) for each in kept.result]
     command = command or events.Command("+".join(dict.fromkeys(ask.action for ask in given)))
     before = state.replay(history.events)
     _check_caller(caller, before, given, permitted=permitted)
