@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -31,15 +32,8 @@ TEXT = f"Hello Rita,\n\n{DEMO}\n{PROMISE}\n\nBo"
 SIGNAL = {"signal": "demo_request", "detail": "", "quote": DEMO, "confidence": 0.86}
 
 
-class Scene:
-    """A sale of the rep's in Discovery, and a mail about it that has been analysed."""
-
-    given_at: Any
-    rep: Any
-    acme: Any
-    process: Any
-    sale: Any
-    mail: Any
+Scene = SimpleNamespace
+"""A sale of the rep's in Discovery, and a mail about it that has been analysed: rep, acme, process, sale, mail."""
 
 
 async def stage(
