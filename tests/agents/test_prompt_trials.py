@@ -77,7 +77,7 @@ async def rows(db: Database) -> dict[str, int]:
 
 def asked_by_agents() -> list[str]:
     registry.load()
-    return [purpose.key for purpose in purposes.list_purposes() if purpose.output.__module__.startswith("agents.")]
+    return [purpose.key for purpose in purposes.list_purposes() if purpose.input.__module__.startswith("agents.")]
 
 
 def purposes_by_key() -> dict[str, purposes.Purpose[Any, Any]]:
