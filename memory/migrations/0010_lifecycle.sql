@@ -328,11 +328,24 @@ END $$;
 CREATE FUNCTION project_company_product_stage_facts(batch event_store[]) RETURNS void
 LANGUAGE plpgsql SET enable_seqscan TO off AS $$
 BEGIN
+    WITH moves AS MATERIALIZED (
+        SELECT e.id, e.aggregate_id, e.sequence_number AS sequence, e.occurred_at AS at,
+               e.event_type <> 'CompanyProductProcessCompleted' AS is_entry,
+               coalesce(e.event_data ->> 'process_id', e.event_data ->> 'to_process_id')::uuid AS process_id,
+               coalesce(e.event_data ->> 'process_type', e.event_data ->> 'to_process_type') AS process_type,
+               coalesce(e.event_data ->> 'to_stage_id', e.event_data ->> 'initial_stage_id')::uuid AS stage_id,
+               coalesce(e.event_data ->> 'to_stage_name', e.event_data ->> 'initial_stage_name') AS stage_name,
+               coalesce(e.event_data ->> 'to_stage_order', e.event_data ->> 'initial_stage_order')::integer AS stage_order,
+               (e.event_data ->> 'sla_days')::integer AS sla_days,
+               stage_exit_reason(e.event_type, e.event_data) AS reason
+          FROM unnest(batch) e
+         WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet', 'CompanyProductProcessCompleted')
+    )
     INSERT INTO company_product_stage_facts AS f (
         entry_event_id, company_product_id, company_id, product_id, process_id, process_type, stage_id, stage_name,
         stage_order, entry_sequence, entered_at, exited_at, duration_seconds, duration_business_days, sla_days, sla_met,
         days_over_sla, exit_reason, exit_event_id)
-    SELECT m.id, m.company_product_id, m.company_id, m.product_id, m.process_id, m.process_type, m.stage_id, m.stage_name,
+    SELECT m.id, i.id, i.company_id, i.product_id, m.process_id, m.process_type, m.stage_id, m.stage_name,
            m.stage_order, m.sequence, m.at, m.left_at, m.seconds, business_days(m.at, m.left_at), m.sla_days,
            m.seconds <= m.sla_days * 86400,
            CASE WHEN m.seconds > m.sla_days * 86400 THEN round(m.seconds / 86400.0 - m.sla_days, 2) END,
@@ -341,36 +354,20 @@ BEGIN
                    lead(u.reason) OVER next AS exit_reason,
                    greatest(0, floor(extract(epoch FROM lead(u.at) OVER next - u.at)))::bigint
                        * CASE WHEN lead(u.id) OVER next IS NOT NULL THEN 1 END AS seconds
-              FROM (SELECT e.id, i.id AS company_product_id, i.company_id, i.product_id, e.sequence_number AS sequence,
-                           e.occurred_at AS at, e.event_type <> 'CompanyProductProcessCompleted' AS is_entry,
-                           coalesce(e.event_data ->> 'process_id', e.event_data ->> 'to_process_id')::uuid AS process_id,
-                           coalesce(e.event_data ->> 'process_type', e.event_data ->> 'to_process_type') AS process_type,
-                           coalesce(e.event_data ->> 'to_stage_id', e.event_data ->> 'initial_stage_id')::uuid AS stage_id,
-                           coalesce(e.event_data ->> 'to_stage_name', e.event_data ->> 'initial_stage_name') AS stage_name,
-                           coalesce(e.event_data ->> 'to_stage_order', e.event_data ->> 'initial_stage_order')::integer
-                               AS stage_order,
-                           (e.event_data ->> 'sla_days')::integer AS sla_days,
-                           stage_exit_reason(e.event_type, e.event_data) AS reason
-                      FROM unnest(batch) e
-                     CROSS JOIN LATERAL (SELECT p.id, p.company_id, p.product_id FROM company_products p
-                                          WHERE p.id = e.aggregate_id OFFSET 0) i
-                     WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet',
-                                            'CompanyProductProcessCompleted')
+              FROM (SELECT * FROM moves
                     UNION ALL
-                    SELECT o.entry_event_id, o.company_product_id, o.company_id, o.product_id, o.entry_sequence,
-                           o.entered_at, true, o.process_id, o.process_type, o.stage_id, o.stage_name, o.stage_order,
-                           o.sla_days, NULL
-                      FROM (SELECT e.aggregate_id, min(e.sequence_number) AS sequence FROM unnest(batch) e
-                             WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet',
-                                                    'CompanyProductProcessCompleted')
-                             GROUP BY e.aggregate_id) b
+                    SELECT o.entry_event_id, o.company_product_id, o.entry_sequence, o.entered_at, true, o.process_id,
+                           o.process_type, o.stage_id, o.stage_name, o.stage_order, o.sla_days, NULL
+                      FROM (SELECT aggregate_id, min(sequence) AS sequence FROM moves GROUP BY aggregate_id) b
                      CROSS JOIN LATERAL (SELECT * FROM company_product_stage_facts present
                                           WHERE present.company_product_id = b.aggregate_id
                                             AND present.exited_at IS NULL AND present.entry_sequence < b.sequence
                                          OFFSET 0) o) u
-            WINDOW next AS (PARTITION BY u.company_product_id ORDER BY u.sequence)) m
+            WINDOW next AS (PARTITION BY u.aggregate_id ORDER BY u.sequence)) m
+     CROSS JOIN LATERAL (SELECT p.id, p.company_id, p.product_id FROM company_products p
+                          WHERE p.id = m.aggregate_id OFFSET 0) i
      WHERE m.is_entry
-     ORDER BY m.company_product_id, m.sequence
+     ORDER BY m.aggregate_id, m.sequence
         ON CONFLICT (entry_event_id) DO UPDATE
        SET exited_at = excluded.exited_at, duration_seconds = excluded.duration_seconds,
            duration_business_days = excluded.duration_business_days, sla_met = excluded.sla_met,

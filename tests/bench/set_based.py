@@ -1,5 +1,5 @@
 """
-The bare limit of a rebuild: the same tables by one set-based statement each, as one would write them by hand.
+The bare limit of a rebuild: the same rows by one set-based statement for each table, as one would write them by hand.
 
 No projector, no portions, no checkpoint, nothing that could also run for a single event: the last event of each kind is
 found by sorting once, a stay ends with the next move.
@@ -10,17 +10,25 @@ from typing import LiteralString
 TABLES: tuple[LiteralString, ...] = (
     "company_product_read_model",
     "company_product_stage_facts",
+    "sla_breach_facts",
+    "ai_suggestions_read_model",
     "product_pipeline_stage_counts",
+    "product_standing_counts",
 )
 
 READ_MODEL: LiteralString = """
     WITH latest AS (
-        SELECT DISTINCT ON (aggregate_id, event_type) aggregate_id, event_type, event_data AS d, occurred_at AS at, sequence_number AS n
+        SELECT DISTINCT ON (aggregate_id, event_type, event_data ->> 'to_phase')
+               aggregate_id, event_type, event_data AS d, occurred_at AS at, sequence_number AS n
           FROM event_store WHERE aggregate_type = 'company_product'
-         ORDER BY aggregate_id, event_type, sequence_number DESC
+         ORDER BY aggregate_id, event_type, event_data ->> 'to_phase', sequence_number DESC
     ), sides AS (
         SELECT aggregate_id,
-               (array_agg(d) FILTER (WHERE event_type = 'CompanyProductPhaseSet'))[1] AS phase,
+               (array_agg(d ORDER BY n DESC) FILTER (WHERE event_type = 'CompanyProductPhaseSet'))[1] AS phase,
+               max(coalesce((d ->> 'effective_at')::timestamptz, at)) FILTER (WHERE d ->> 'to_phase' = 'in_sales') AS sales_at,
+               max(coalesce((d ->> 'effective_at')::timestamptz, at)) FILTER (WHERE d ->> 'to_phase' = 'onboarding') AS onboarding_at,
+               max(coalesce((d ->> 'effective_at')::timestamptz, at)) FILTER (WHERE d ->> 'to_phase' = 'active') AS active_at,
+               max(coalesce((d ->> 'effective_at')::timestamptz, at)) FILTER (WHERE d ->> 'to_phase' = 'churned') AS churned_at,
                (array_agg(d) FILTER (WHERE event_type = 'CompanyProductProcessSet'))[1] AS process,
                max(at) FILTER (WHERE event_type = 'CompanyProductProcessSet') AS process_at,
                coalesce(max(n) FILTER (WHERE event_type = 'CompanyProductProcessSet'), 0) AS process_n,
@@ -30,39 +38,58 @@ READ_MODEL: LiteralString = """
                (array_agg(d) FILTER (WHERE event_type = 'CompanyProductProcessCompleted'))[1] AS done,
                max(at) FILTER (WHERE event_type = 'CompanyProductProcessCompleted') AS done_at,
                coalesce(max(n) FILTER (WHERE event_type = 'CompanyProductProcessCompleted'), 0) AS done_n,
+               coalesce(max(n) FILTER (WHERE event_type = 'CompanyProductSLAWarning'), 0) AS warned_n,
+               coalesce(max(n) FILTER (WHERE event_type = 'CompanyProductSLABreached'), 0) AS breached_n,
                (array_agg(d) FILTER (WHERE event_type = 'CompanyProductOwnerSet'))[1] AS owner,
                (array_agg(d) FILTER (WHERE event_type = 'CompanyProductTierSet'))[1] AS tier,
                (array_agg(d) FILTER (WHERE event_type = 'CompanyProductMRRSet'))[1] AS mrr,
                (array_agg(d) FILTER (WHERE event_type = 'CompanyProductSeatsSet'))[1] AS seats,
                (array_agg(d) FILTER (WHERE event_type = 'CompanyProductNextStepDueSet'))[1] AS next,
                (array_agg(d) FILTER (WHERE event_type = 'CompanyProductHealthComputed'))[1] AS health,
+               (array_agg(d ORDER BY n DESC) FILTER (WHERE event_type = 'CompanyProductRiskLevelSet'))[1] AS risk,
                max(at) AS last_at, max(n) AS last_n, (array_agg(event_type ORDER BY n DESC))[1] AS last_type
           FROM latest GROUP BY aggregate_id
     ), standing AS (
         SELECT s.*, CASE WHEN s.stage_n > s.process_n THEN s.stage ELSE s.process END AS stay,
-               CASE WHEN s.stage_n > s.process_n THEN s.stage_at ELSE s.process_at END AS stay_at
+               CASE WHEN s.stage_n > s.process_n THEN s.stage_at ELSE s.process_at END AS stay_at,
+               greatest(s.stage_n, s.process_n) AS stay_n, s.done_n > s.process_n AS is_done
           FROM sides s
     )
     INSERT INTO bare_company_product_read_model (
         company_product_id, company_id, product_id, phase, status, current_process_type, current_process_id,
         current_process_version, current_stage_id, current_stage_name, current_stage_slug, current_stage_order,
-        stage_entered_at, stage_sla_deadline, stage_sla_warning_at, process_started_at, process_completed_at, last_outcome,
-        stage_transition_count, owner_id, owner_name, tier, mrr, mrr_currency, seats, next_step, next_step_due_at,
-        health_score, risk_level, risk_factors, health_input_hash, last_event_at, last_event_type, last_event_sequence)
+        stage_entered_at, stage_sla_deadline, stage_sla_warning_at, is_sla_warning, is_sla_breached, process_started_at,
+        process_completed_at, last_outcome, stage_transition_count, owner_id, owner_name, tier, mrr, mrr_currency, seats,
+        next_step, next_step_due_at, health_score, risk_level, risk_factors, health_input_hash, sales_started_at,
+        onboarding_started_at, activated_at, churned_at, declined_at, declined_reason, last_event_at, last_event_type,
+        last_event_sequence)
     SELECT s.aggregate_id, i.company_id, i.product_id, s.phase ->> 'to_phase', coalesce(s.phase ->> 'status', 'inactive'),
            s.process ->> 'to_process_type', (s.process ->> 'to_process_id')::uuid, (s.process ->> 'process_version')::int,
-           coalesce(s.stay ->> 'to_stage_id', s.stay ->> 'initial_stage_id')::uuid,
-           coalesce(s.stay ->> 'to_stage_name', s.stay ->> 'initial_stage_name'),
-           coalesce(s.stay ->> 'to_stage_slug', s.stay ->> 'initial_stage_slug'),
-           coalesce(s.stay ->> 'to_stage_order', s.stay ->> 'initial_stage_order')::int,
-           s.stay_at, s.stay_at + (s.stay ->> 'sla_days')::int * interval '24 hours',
-           s.stay_at + (s.stay ->> 'sla_warning_days')::int * interval '24 hours', s.process_at,
-           CASE WHEN s.done_n > s.process_n THEN s.done_at END, s.done ->> 'outcome',
-           coalesce((s.stage ->> 'stage_transition_count')::int, 1), (s.owner ->> 'to_owner_id')::uuid,
-           s.owner ->> 'to_owner_name', (s.tier ->> 'to_tier')::int, (s.mrr ->> 'to_mrr')::numeric, s.mrr ->> 'currency',
-           (s.seats ->> 'to_seats')::int, s.next ->> 'to_next_step', (s.next ->> 'to_due_date')::timestamptz,
-           (s.health ->> 'to_score')::int, s.health ->> 'risk_level', coalesce(s.health -> 'reasons', '[]'),
-           s.health ->> 'input_hash', s.last_at, s.last_type, s.last_n
+           CASE WHEN s.is_done THEN s.done ->> 'terminal_stage_id'
+                ELSE coalesce(s.stay ->> 'to_stage_id', s.stay ->> 'initial_stage_id') END::uuid,
+           CASE WHEN s.is_done THEN s.done ->> 'terminal_stage_name'
+                ELSE coalesce(s.stay ->> 'to_stage_name', s.stay ->> 'initial_stage_name') END,
+           CASE WHEN s.is_done THEN s.done ->> 'terminal_stage_slug'
+                ELSE coalesce(s.stay ->> 'to_stage_slug', s.stay ->> 'initial_stage_slug') END,
+           CASE WHEN s.is_done THEN s.done ->> 'terminal_stage_order'
+                ELSE coalesce(s.stay ->> 'to_stage_order', s.stay ->> 'initial_stage_order') END::int,
+           CASE WHEN s.is_done THEN s.done_at ELSE s.stay_at END,
+           CASE WHEN NOT s.is_done THEN s.stay_at + (s.stay ->> 'sla_days')::int * interval '24 hours' END,
+           CASE WHEN NOT s.is_done THEN s.stay_at + (s.stay ->> 'sla_warning_days')::int * interval '24 hours' END,
+           s.warned_n > greatest(s.stay_n, s.done_n), s.breached_n > greatest(s.stay_n, s.done_n), s.process_at,
+           CASE WHEN s.is_done THEN s.done_at END, s.done ->> 'outcome',
+           CASE WHEN s.is_done THEN (s.done ->> 'stage_transition_count')::int
+                WHEN s.stage_n > s.process_n THEN (s.stage ->> 'stage_transition_count')::int
+                WHEN s.process_n > 0 THEN 1 ELSE 0 END,
+           (s.owner ->> 'to_owner_id')::uuid, s.owner ->> 'to_owner_name', (s.tier ->> 'to_tier')::int,
+           (s.mrr ->> 'to_mrr')::numeric, s.mrr ->> 'currency', (s.seats ->> 'to_seats')::int, s.next ->> 'to_next_step',
+           (s.next ->> 'to_due_date')::timestamptz, (s.health ->> 'to_score')::int,
+           coalesce(s.risk ->> 'to_risk_level', s.health ->> 'risk_level'), coalesce(s.health -> 'reasons', '[]'),
+           s.health ->> 'input_hash', s.sales_at, s.onboarding_at, s.active_at,
+           CASE WHEN s.phase ->> 'to_phase' = 'churned' THEN s.churned_at END,
+           CASE WHEN s.phase ->> 'status' = 'declined' THEN s.churned_at END,
+           CASE WHEN s.phase ->> 'status' = 'declined' THEN coalesce(s.phase ->> 'churn_reason', s.phase ->> 'reason') END,
+           s.last_at, s.last_type, s.last_n
       FROM standing s JOIN company_products i ON i.id = s.aggregate_id
 """
 STAGE_FACTS: LiteralString = """
@@ -105,4 +132,32 @@ STAGE_COUNTS: LiteralString = """
                    FROM bare_company_product_read_model WHERE process_completed_at IS NULL
                   GROUP BY 1) h ON h.current_stage_id = stays.stage_id
 """
-STATEMENTS: tuple[LiteralString, ...] = (READ_MODEL, STAGE_FACTS, STAGE_COUNTS)
+BREACHES: LiteralString = """
+    INSERT INTO bare_sla_breach_facts (breach_event_id, company_product_id, process_id, process_type, stage_id, stage_name,
+                                       sla_days, actual_days, days_over, breach_sequence, breached_at, resolved_at)
+    SELECT b.id, b.aggregate_id, (b.event_data ->> 'process_id')::uuid, b.event_data ->> 'process_type',
+           (b.event_data ->> 'stage_id')::uuid, b.event_data ->> 'stage_name', (b.event_data ->> 'sla_days')::int,
+           (b.event_data ->> 'actual_days')::numeric, (b.event_data ->> 'days_over')::numeric, b.sequence_number,
+           b.occurred_at, b.left_at
+      FROM (SELECT e.*, lead(e.occurred_at) OVER (PARTITION BY e.aggregate_id ORDER BY e.sequence_number) AS left_at
+              FROM event_store e
+             WHERE e.event_type IN ('CompanyProductStageSet', 'CompanyProductProcessSet',
+                                    'CompanyProductProcessCompleted', 'CompanyProductSLABreached')) b
+     WHERE b.event_type = 'CompanyProductSLABreached'
+"""
+SUGGESTIONS: LiteralString = """
+    INSERT INTO bare_ai_suggestions_read_model (suggestion_id, company_product_id, suggestion_type, title, description,
+                                                confidence, source_type, suggested_at, suggested_by_type)
+    SELECT (event_data ->> 'suggestion_id')::uuid, aggregate_id, event_data ->> 'suggestion_type', event_data ->> 'title',
+           event_data ->> 'description', (event_data ->> 'confidence')::numeric, event_data ->> 'source_type', occurred_at,
+           actor_type
+      FROM event_store WHERE event_type = 'AISuggestionCreated'
+"""
+STANDING: LiteralString = """
+    INSERT INTO bare_product_standing_counts (product_id, owner_id, status, stage_id, total_count, total_value)
+    SELECT product_id, owner_id, status,
+           CASE WHEN process_completed_at IS NULL AND current_process_id IS NOT NULL THEN current_stage_id END,
+           count(*), coalesce(sum(mrr), 0)
+      FROM bare_company_product_read_model GROUP BY 1, 2, 3, 4
+"""
+STATEMENTS: tuple[LiteralString, ...] = (READ_MODEL, STAGE_FACTS, BREACHES, SUGGESTIONS, STAGE_COUNTS, STANDING)
