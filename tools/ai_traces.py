@@ -11,7 +11,16 @@ from memory.rows import Row
 from tools.ai_calls import CALL, CallRow
 
 Kind = Literal[
-    "summary", "analysis", "draft", "promise", "relationship_item", "triage", "match_review", "action", "call"
+    "summary",
+    "analysis",
+    "draft",
+    "promise",
+    "relationship_item",
+    "triage",
+    "match_review",
+    "suggestion",
+    "action",
+    "call",
 ]
 
 
@@ -145,6 +154,18 @@ FOUND = """
            json_build_array(json_build_object('type', 'communication', 'id', m.id, 'title', m.subject, 'quote', NULL))
       FROM entity_match_reviews r JOIN communications m ON m.id = r.subject_id
      WHERE r.id = %(result_id)s AND (%(scope)s::uuid IS NULL OR m.user_id = %(scope)s)
+    UNION ALL
+    SELECT 'suggestion', g.suggestion_id, g.title, c.engine, c.model, g.suggested_at, p.company_id, NULL, NULL, e.communication_id, NULL,
+           c.prompt_key, c.prompt_version, c.id, g.run_id::uuid,
+           (SELECT coalesce(json_agg(json_build_object('type', 'communication', 'id', m.id, 'title', m.subject, 'quote', e.quote)), '[]')
+              FROM communications m
+             WHERE m.id = e.communication_id AND (%(scope)s::uuid IS NULL OR m.user_id = %(scope)s))
+      FROM ai_suggestions_read_model g JOIN company_product_read_model p ON p.company_product_id = g.company_product_id
+      LEFT JOIN suggestion_evidence e ON e.suggestion_id = g.suggestion_id
+      LEFT JOIN LATERAL (SELECT k.* FROM ai_calls k WHERE k.run_id = g.run_id::uuid AND k.status = 'ok'
+                          ORDER BY k.created_at DESC LIMIT 1) c ON true
+     WHERE g.suggestion_id = %(result_id)s AND g.suggested_by_type = 'ai'
+       AND (%(scope)s::uuid IS NULL OR p.owner_id IS NULL OR p.owner_id = %(scope)s)
     UNION ALL
     SELECT 'action', l.id, l.action_type || ', ' || l.status, l.outputs ->> 'engine', NULL, l.created_at, l.company_id, l.contact_id,
            l.deal_id, l.communication_id, NULL, l.prompt_key, l.prompt_version, l.ai_call_id, l.run_id,

@@ -8,8 +8,9 @@ import pytest
 from agents import runs
 from agents.runs import Engine
 from memory.callers import Caller
-from memory.db import Database
+from memory.db import Database, Tx
 from prompts import registry
+from tests.agents import test_advising
 from tests.given import Given
 from tools import ai_prompts, ai_traces
 from tools.ai_traces import ResultNotFound, TraceOut
@@ -184,3 +185,26 @@ class TestGetTrace:
     async def test_refuses_what_does_not_exist(self, db: Database, rep: Caller):
         with pytest.raises(ResultNotFound):
             await trace(db, rep, uuid4())
+
+
+class TestSuggestion:
+    async def test_leads_back_to_prompt_run_and_the_words_it_rests_on(self, db: Database, engine: Engine):
+        scene = await test_advising.stage(db)
+        done = await test_advising.advise(engine, scene)
+        async with db.reading() as tx:
+            trace = await ai_traces.get_trace(tx, scene.rep, done.suggestion_ids[0])
+            assert trace.prompt is not None
+            assert trace.run is not None
+            assert (trace.result.kind, trace.prompt.key, trace.run.agent) == (
+                "suggestion",
+                "lifecycle_advice",
+                "advising",
+            )
+            assert [(source.id, source.quote) for source in trace.sources] == [(scene.mail.id, test_advising.QUOTE)]
+            other = await caller_of(tx, "Otto Other")
+            assert await ai_traces.find_trace(tx, other, done.suggestion_ids[0]) is None
+
+
+async def caller_of(tx: Tx, name: str) -> Caller:
+    user_id = await tx.one(UUID, "SELECT id FROM users WHERE name = %(name)s", name=name)
+    return Caller(user_id, "rep", name)
