@@ -56,7 +56,7 @@ class CommandCounts(Row):
 
 
 class EventCounts(Row):
-    """Events of the last 24 hours."""
+    """Events of the last 24 hours; `processed` counts each for every projector that has seen it."""
 
     appended: int
     processed: int
@@ -113,7 +113,13 @@ async def get_metrics(tx: Tx, filter: MetricsFilter) -> MetricsOut:
     )
     known = projections.known()
     checkpoints = {each.projector_name: each for each in await projections.list_checkpoints(tx)}
-    shown = [_projector(each, checkpoints.get(each.name), latest, _of_kind(events, each)) for each in known]
+    totals_by_kind = dict(
+        await tx.tuples("SELECT aggregate_type, sum(version)::bigint FROM event_streams GROUP BY aggregate_type")
+    )
+    shown = [
+        _projector(each, checkpoints.get(each.name), latest, totals_by_kind.get(each.aggregate_type, 0))
+        for each in known
+    ]
     totals = ProjectorTotals(
         totalProjectors=len(shown),
         activeProjectors=sum(each.status == "active" for each in shown),
@@ -125,7 +131,9 @@ async def get_metrics(tx: Tx, filter: MetricsFilter) -> MetricsOut:
         commands=await _count_commands(tx),
         events=EventCounts(
             appended=appended,
-            processed=sum(_of_kind(events, each) for each in known if each.inline) + _processed_behind(shown, known),
+            processed=sum(
+                max(0, _of_kind(events, each) - metrics.lagEvents) for each, metrics in zip(known, shown, strict=True)
+            ),
             byType={each.name: each.count for each in events},
         ),
         projectorRuns=sum(each.eventsProcessedTotal > 0 for each in shown),
@@ -146,11 +154,6 @@ async def get_metrics(tx: Tx, filter: MetricsFilter) -> MetricsOut:
 
 def _of_kind(events: list[_Count], projector: Projector) -> int:
     return sum(each.count for each in events if each.status == projector.aggregate_type)
-
-
-def _processed_behind(shown: list[ProjectorMetrics], known: list[Projector]) -> int:
-    behind = {each.name for each in known if not each.inline}
-    return sum(each.eventsProcessedTotal for each in shown if each.name in behind)
 
 
 def _projector(projector: Projector, checkpoint: Checkpoint | None, latest: int, of_kind: int) -> ProjectorMetrics:

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from memory import projections
+from memory import events, projections
 from memory.callers import Caller
 from memory.db import Database, Json, RaisedByServer, Tx, UniqueViolation
 from memory.errors import NotFound
@@ -183,6 +183,8 @@ async def run_rebuild(db: Database, rebuild_id: UUID) -> RebuildRow:
 
 async def _rebuild(db: Database, rebuild_id: UUID, wanted: list[Projector]) -> None:
     async with db.transaction() as tx:
+        # Nobody writes between the two snapshots, so that a difference is a drift.
+        await events.alone(tx)
         before = await projections.snapshot(tx, wanted)
         after = await projections.rebuild(tx, wanted)
         result = {
