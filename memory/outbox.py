@@ -331,7 +331,8 @@ class Doorbell:
         """Wait until something was promised, at most so long; tell whether it was."""
         deadline = asyncio.get_running_loop().time() + seconds
         try:
-            connection = await asyncio.wait_for(self._listening(), max(seconds, 0.05))
+            async with asyncio.timeout(max(seconds, 0.05)):
+                connection = await self._listening()
             heard = False
             async for _ in connection.notifies(
                 timeout=max(0.0, deadline - asyncio.get_running_loop().time()), stop_after=1
