@@ -5,13 +5,14 @@ Postgres: one pool, transactions, and four verbs.
         flag = await tx.one(FlagRow, "SELECT ... WHERE id = %(flag_id)s", flag_id=flag_id)
 
 `reading()` is for requests that read: each statement is its own snapshot and costs one round trip.
+`decide()` is for commands on aggregates that are remembered (memory/recall.py): often one round trip altogether.
 Every connection is in autocommit mode, so that LangGraph's checkpointer can share the pool.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
-from typing import Any, LiteralString, NamedTuple, TypeVar, cast
+from typing import Any, LiteralString, TypeVar, cast
 
 import orjson
 from psycopg import AsyncConnection, AsyncCursor, DatabaseError, errors
@@ -21,12 +22,13 @@ from psycopg.types.json import Jsonb, set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool
 from pydantic import BaseModel, TypeAdapter
 
-from memory.errors import Conflict, Invalid, NotFound, Outage, Rendered
+from memory.appending import Appender, Deferred
+from memory.copying import NULL, VALUE_END, write_lines
+from memory.errors import Conflict, Invalid, NotFound, Outage, Refusal, Rendered
+from memory.recall import Recall
 from memory.rows import Doc
 
 R = TypeVar("R")
-NULL = "\x1e"
-_VALUE_END = "\x1f"
 Connection = AsyncConnection[Any]
 UniqueViolation = errors.UniqueViolation
 RaisedByServer = DatabaseError
@@ -115,52 +117,52 @@ _PROMISE_ONCE: LiteralString = """
 """
 
 
-Refused = Callable[[DatabaseError], Exception]
-"""Turns what a deferred statement raised into what its caller understands; what it does not know, it returns."""
-
-
-class Deferred(NamedTuple):
-    """
-    A statement that goes out in one round trip with the commit, or before the next statement when there is one.
-
-    `sql` has the parameter `last`: whether it is the last of the transaction. When it was not, `finish` is. What it
-    raises is turned by `refused` into what the caller understands.
-    """
-
-    sql: LiteralString
-    params: dict[str, Any]
-    finish: LiteralString
-    refused: Refused
-
-
-# A commit that waits for the disk waits for all that was written before it; this one writes one record of its own.
-_WAIT_FOR_DISK: LiteralString = "SELECT pg_logical_emit_message(true, 'rainmaker', '')"
-
-
-def _line(row: Sequence[str]) -> bytes:
-    """Return the row as COPY reads it, escaped at once; one with a text that holds our separator value by value."""
-    # Row by row, as long as it is in the processor's cache, and as bytes, which are never wider than they need be.
-    line = _VALUE_END.join(row).encode()
-    if line.count(b"\x1f") == len(row) - 1:
-        return line.replace(b"\\", b"\\\\").replace(b"\n", b"\\n").replace(b"\r", b"\\r")
-    return _VALUE_END.join([_escaped(value) for value in row]).encode()
-
-
-def _escaped(value: str) -> str:
-    value = value.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
-    return value.replace(_VALUE_END, f"\\{_VALUE_END}")
-
-
 class Tx:
-    """One unit of work on one connection; `now` is the moment at which it happens (aware, UTC)."""
+    """
+    One unit of work on one connection; `now` is the moment at which it happens (aware, UTC).
 
-    __slots__ = ("_deferred", "_finish", "connection", "now")
+    Without a connection it takes one of the database, and begins a transaction, with its first statement.
+    """
 
-    def __init__(self, connection: Connection, now: datetime) -> None:
-        self.connection = connection
+    __slots__ = ("_connection", "_database", "_deferred", "_finish", "_learnt", "_transaction", "now", "relies")
+
+    def __init__(self, connection: Connection | None, now: datetime, database: "Database | None" = None) -> None:
         self.now = now
+        self.relies: bool | None = None
+        """Whether something was decided on what is remembered; None when nothing may be."""
+        self._connection = connection
+        self._database = database
+        self._transaction: AbstractAsyncContextManager[Any] | None = None
         self._deferred: Deferred | None = None
         self._finish: LiteralString | None = None
+        self._learnt: list[tuple[Hashable, object]] = []
+
+    @property
+    def connection(self) -> Connection:
+        """The driver's connection, for what the verbs do not do; `begin` comes before it."""
+        if self._connection is None:
+            raise RuntimeError("this transaction has not begun")
+        return self._connection
+
+    async def begin(self) -> None:
+        """Begin the transaction now, unless it has begun."""
+        if self._connection is None and self._database is not None:
+            self._connection = await self._database.pool.getconn()
+            transaction = self._connection.transaction()
+            await transaction.__aenter__()
+            self._transaction = transaction
+
+    def recall(self, key: Hashable) -> Any:
+        """Return what is remembered under this key, if it may be relied on here, or None."""
+        if self.relies is None or self._database is None:
+            return None
+        found = self._database.recall.find(key)
+        self.relies = self.relies or found is not None
+        return found
+
+    def remember(self, key: Hashable, value: object) -> None:
+        """Remember this once it is committed and on disk; nobody may change it any more."""
+        self._learnt.append((key, value))
 
     async def defer(self, deferred: Deferred) -> None:
         """
@@ -175,10 +177,15 @@ class Tx:
         """Run now what was deferred."""
         if self._deferred is not None:
             deferred, self._deferred, self._finish = self._deferred, None, self._deferred.finish
+            await self.begin()
             try:
-                await self.connection.execute(deferred.sql, {**deferred.params, "last": False})
+                await self._run(deferred, last=False)
             except DatabaseError as failure:
-                raise deferred.refused(failure) from failure
+                raise _refused(deferred, failure) from failure
+
+    async def _run(self, deferred: Deferred, *, last: bool) -> None:
+        params = {"command": Jsonb(deferred.command, orjson.dumps), "last": last}
+        await self.connection.execute(deferred.sql, params)
 
     @property
     def has_more_to_write(self) -> bool:
@@ -191,28 +198,54 @@ class Tx:
         if self._finish is not None:
             await self.connection.execute(self._finish)
 
-    async def commit(self, transaction: AbstractAsyncContextManager[Any]) -> None:
-        """End the transaction; what was deferred, the commit and the wait for the disk go out as one."""
-        deferred, finish = self._deferred, self._finish
-        if deferred is None and finish is None:
-            await transaction.__aexit__(None, None, None)
+    async def end(self, failure: BaseException | None = None) -> None:
+        """Commit, or undo everything because of this failure."""
+        try:
+            if failure is None:
+                await self._commit()
+            elif self._transaction is not None:
+                await self._transaction.__aexit__(type(failure), failure, failure.__traceback__)
+        finally:
+            if self._database is not None and self._connection is not None:
+                await self._database.pool.putconn(self._connection)
+        if failure is None and self._database is not None:
+            for key, value in self._learnt:
+                self._database.recall.keep(key, value)
+
+    async def _commit(self) -> None:
+        deferred = self._deferred
+        if deferred is not None and self._connection is None and self._database is not None:
+            outcome = await self._database.appender.append(deferred.command)
+            if outcome is None:
+                return
+            if outcome["sqlstate"] != errors.LockNotAvailable.sqlstate:
+                said = outcome["sqlstate"], outcome["message"], outcome["constraint"]
+                raise deferred.refused(*said) or errors.lookup(said[0])(said[1])
+            await self.begin()  # and wait for the lock where nobody waits behind us
+        if self._transaction is None:
+            return
+        if deferred is None and self._finish is None:
+            await self._transaction.__aexit__(None, None, None)
             return
         try:
+            # What was deferred, the commit and the wait for the disk go out as one.
             async with self.connection.pipeline():
                 if deferred is not None:
-                    await self.connection.execute(deferred.sql, {**deferred.params, "last": True})
-                elif finish is not None:
-                    await self.connection.execute(finish)
-                await transaction.__aexit__(None, None, None)
-                await self.connection.execute(_WAIT_FOR_DISK)
+                    await self._run(deferred, last=True)
+                elif self._finish is not None:
+                    await self.connection.execute(self._finish)
+                await self._transaction.__aexit__(None, None, None)
+                await self.connection.execute("SELECT wait_for_disk()")
         except DatabaseError as failure:
             if deferred is None:
                 raise
-            raise deferred.refused(failure) from failure
+            raise _refused(deferred, failure) from failure
 
     async def _execute(self, sql: LiteralString, params: dict[str, Any], *, records: bool) -> AsyncCursor[Any]:
         if "now" not in params and "%(now)s" in sql:
             params["now"] = self.now
+        if self._connection is None:
+            await self.begin()
         if self._deferred is not None:
             await self.run_deferred()
         cursor = self.connection.cursor(row_factory=dict_row if records else tuple_row)
@@ -256,6 +289,7 @@ class Tx:
 
     async def run_many(self, sql: LiteralString, rows: Iterable[dict[str, Any]]) -> None:
         """Run one statement over many parameter sets in one pipeline."""
+        await self.begin()
         await self.run_deferred()
         await self.connection.cursor().executemany(sql, rows)
 
@@ -277,6 +311,7 @@ class Tx:
         """Write many rows with COPY; values adapt as parameters do."""
         names = SQL(", ").join(map(Identifier, columns))
         statement = SQL("COPY {} ({}) FROM STDIN").format(Identifier(table), names)
+        await self.begin()
         await self.run_deferred()
         async with self.connection.cursor().copy(statement) as copy:
             for row in rows:
@@ -286,11 +321,12 @@ class Tx:
         self, table: LiteralString, columns: Sequence[LiteralString], rows: Sequence[Sequence[str]]
     ) -> None:
         """Write many rows of text as Postgres reads it, `NULL` for null, with COPY: bulk without adapting each value."""
-        data = b"\n".join(map(_line, rows))
+        data = write_lines(rows)
         names = SQL(", ").join(map(Identifier, columns))
         statement = SQL("COPY {} ({}) FROM STDIN (DELIMITER {}, NULL {})").format(
-            Identifier(table), names, Literal(_VALUE_END), Literal(NULL)
+            Identifier(table), names, Literal(VALUE_END), Literal(NULL)
         )
+        await self.begin()
         await self.run_deferred()
         async with self.connection.cursor().copy(statement) as copy:
             await copy.write(data)
@@ -319,18 +355,26 @@ class Tx:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """Undo only what happens inside when it raises."""
+        await self.begin()
         await self.run_deferred()
+        learnt = len(self._learnt)
         async with self.connection.transaction():
             try:
                 yield
             except BaseException:
                 self._deferred = None
+                del self._learnt[learnt:]
                 raise
             await self.run_deferred()
 
     async def lock(self, *names: object) -> None:
         """Hold an advisory lock on these names until the transaction ends."""
         await self.run("SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", name="\x1f".join(map(str, names)))
+
+
+def _refused(deferred: Deferred, failure: DatabaseError) -> Exception:
+    said = failure.diag
+    return deferred.refused(failure.sqlstate or "", said.message_primary or "", said.constraint_name or "") or failure
 
 
 def escape_like(text: str) -> str:
@@ -341,9 +385,11 @@ def escape_like(text: str) -> str:
 class Database:
     """The pool of one process and one event loop."""
 
-    def __init__(self, pool: AsyncConnectionPool[Connection], url: str) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Connection], url: str, recall: Recall) -> None:
         self.pool = pool
         self.url = url
+        self.recall = recall
+        self.appender = Appender(pool)
 
     @classmethod
     async def open(cls, url: str, *, size: int = 10, patience: float = 10.0) -> "Database":
@@ -352,13 +398,20 @@ class Database:
 
         Raises `DatabaseDown` when no connection is to be had within `patience` seconds.
         """
+        recall = Recall()
+
+        async def configure(connection: Connection) -> None:
+            connection.prepared_max = 400
+            # A server that crashed and came back has new connections only; it may have lost what others had shown us.
+            recall.clear()
+
         pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             min_size=1,
             max_size=size,
             timeout=patience,
             kwargs={"autocommit": True, "prepare_threshold": 3, "row_factory": tuple_row, "options": "-c timezone=UTC"},
-            configure=_configure,
+            configure=configure,
             open=False,
         )
         try:
@@ -366,7 +419,7 @@ class Database:
         except Exception as failure:
             await pool.close()
             raise DatabaseDown from failure
-        return cls(pool, url)
+        return cls(pool, url, recall)
 
     async def close(self) -> None:
         """Give every connection back and close it."""
@@ -375,16 +428,33 @@ class Database:
     @asynccontextmanager
     async def transaction(self, now: datetime | None = None) -> AsyncIterator[Tx]:
         """One transaction: committed and on disk when the block ends well, undone when it raises."""
-        async with self.pool.connection() as connection:
-            tx = Tx(connection, now or clock())
-            transaction = connection.transaction()
-            await transaction.__aenter__()
-            try:
-                yield tx
-            except BaseException as failure:
-                await transaction.__aexit__(type(failure), failure, failure.__traceback__)
+        tx = Tx(None, now or clock(), self)
+        try:
+            yield tx
+        except BaseException as failure:
+            await tx.end(failure)
+            raise
+        await tx.end()
+
+    async def decide(self, work: Callable[[Tx], Awaitable[R]], now: datetime | None = None) -> R:
+        """
+        Do the work in a transaction of its own: on what is remembered, and when that is refused, on what the store says.
+
+        So the work may be done twice; it has no effects but those of its transaction.
+        """
+        relied = False
+        try:
+            async with self.transaction(now) as tx:
+                tx.relies = False
+                try:
+                    return await work(tx)
+                finally:
+                    relied = tx.relies
+        except Refusal:
+            if not relied:
                 raise
-            await tx.commit(transaction)
+        async with self.transaction(now) as tx:
+            return await work(tx)
 
     @asynccontextmanager
     async def reading(self, now: datetime | None = None) -> AsyncIterator[Tx]:
@@ -398,16 +468,11 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-async def _configure(connection: Connection) -> None:
-    connection.prepared_max = 400
-
-
 __all__ = [
     "NULL",
     "Connection",
     "Database",
     "DatabaseDown",
-    "Deferred",
     "ForeignKeyViolation",
     "ForeignRow",
     "Json",

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from psycopg import sql
+from psycopg import AsyncCursor, sql
 
 from memory import events
 from memory.db import Database, RaisedByServer, Tx
@@ -154,7 +154,12 @@ async def _step(db: Database, projector: Projector, size: int) -> int | None:
 
 
 async def _call(tx: Tx, function: str) -> None:
-    await tx.connection.execute(sql.SQL("SELECT {}()").format(sql.Identifier(function)))
+    await _run(tx, sql.SQL("SELECT {}()").format(sql.Identifier(function)))
+
+
+async def _run(tx: Tx, statement: sql.Composed, *params: object) -> AsyncCursor[Any]:
+    await tx.begin()
+    return await tx.connection.execute(statement, params)
 
 
 async def _mark_failed(db: Database, projector: Projector, failure: RaisedByServer) -> None:
@@ -191,7 +196,7 @@ async def refill(tx: Tx, projectors: Sequence[Projector]) -> None:
     await events.alone(tx)
     await tx.finish()
     for table in _tables(projectors):
-        await tx.connection.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
+        await _run(tx, sql.SQL("DELETE FROM {}").format(sql.Identifier(table.name)))
     latest = await latest_sequence(tx)
     await replay(tx, projectors, latest)
     await tx.run(
@@ -215,10 +220,11 @@ async def verify(tx: Tx, projectors: Sequence[Projector]) -> tuple[list[TableSna
     Whatever this transaction does is to be undone by its caller: the temporary tables have the names of the real ones.
     """
     for table in _tables(projectors):
-        await tx.connection.execute(
+        await _run(
+            tx,
             sql.SQL("CREATE TEMPORARY TABLE {0} (LIKE public.{0} INCLUDING ALL) ON COMMIT DROP").format(
                 sql.Identifier(table.name)
-            )
+            ),
         )
     # Plans that functions have kept point to the real tables.
     await tx.run("DISCARD PLANS")
@@ -226,7 +232,7 @@ async def verify(tx: Tx, projectors: Sequence[Projector]) -> tuple[list[TableSna
     await replay(tx, projectors, latest)
     first = await snapshot(tx, projectors)
     for table in _tables(projectors):
-        await tx.connection.execute(sql.SQL("TRUNCATE pg_temp.{}").format(sql.Identifier(table.name)))
+        await _run(tx, sql.SQL("TRUNCATE pg_temp.{}").format(sql.Identifier(table.name)))
     await replay_in_order(tx, projectors, latest)
     return first, await snapshot(tx, projectors)
 
@@ -287,7 +293,7 @@ async def snapshot(tx: Tx, projectors: Sequence[Projector]) -> list[TableSnapsho
         statement = sql.SQL(
             "SELECT count(*), coalesce(sum(hashtextextended((to_jsonb(t) - %s::text[])::text, 0)::numeric), 0)::text FROM {} t"
         ).format(sql.Identifier(table.name))
-        cursor = await tx.connection.execute(statement, [list(table.volatile)])
+        cursor = await _run(tx, statement, list(table.volatile))
         row: Any = await cursor.fetchone()
         found.append(TableSnapshot(table=table.name, rows=row[0], content_hash=row[1]))
     return found
@@ -298,7 +304,7 @@ async def count_rows(tx: Tx, projectors: Sequence[Projector]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for table in _tables(projectors):
         if not table.internal:
-            cursor = await tx.connection.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.name)))
+            cursor = await _run(tx, sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(table.name)))
             row: Any = await cursor.fetchone()
             counts[table.name] = row[0]
     return counts

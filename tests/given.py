@@ -45,6 +45,7 @@ class Given:
         statement = sql.SQL("INSERT INTO {} ({}) VALUES ({}) RETURNING *").format(
             sql.Identifier(table), sql.SQL(", ").join(columns), sql.SQL(", ").join(sql.Placeholder() * len(columns))
         )
+        await self.tx.begin()
         cursor = self.tx.connection.cursor(row_factory=dict_row)
         await cursor.execute(statement, list(values.values()))
         found = await cursor.fetchone()
@@ -53,6 +54,7 @@ class Given:
 
     async def fetch(self, table: str, id: UUID) -> Any:
         """Return a row as it stands now."""
+        await self.tx.begin()
         cursor = self.tx.connection.cursor(row_factory=dict_row)
         await cursor.execute(sql.SQL("SELECT * FROM {} WHERE id = %s").format(sql.Identifier(table)), [id])
         found = await cursor.fetchone()

@@ -1,9 +1,9 @@
 """The log of commands: what was asked of aggregates, by whom, and how it ended."""
 
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from uuid import UUID, uuid4
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -11,6 +11,9 @@ from memory.callers import Caller
 from memory.db import Database, Json, Tx
 from memory.errors import NotFound, Refusal
 from memory.events import Command
+from memory.ids import uuid7
+
+R = TypeVar("R")
 
 
 def command_of(caller: Caller, action: str, body: BaseModel, key: str | None) -> Command | None:
@@ -21,18 +24,23 @@ def command_of(caller: Caller, action: str, body: BaseModel, key: str | None) ->
     return Command(action, f"{caller.user_id}:{key}", hashlib.sha256(said).hexdigest())
 
 
-@asynccontextmanager
-async def attempting(
-    db: Database, caller: Caller, action: str, aggregate_type: str, aggregate_id: UUID
-) -> AsyncIterator[Tx]:
+async def attempt(
+    db: Database,
+    caller: Caller,
+    action: str,
+    aggregate_type: str,
+    aggregate_id: UUID,
+    work: Callable[[Tx], Awaitable[R]],
+) -> R:
     """
-    One transaction for a command. When its aggregate refuses it, nothing of it stays but a line in the log.
+    Carry a command out in a transaction of its own, and return what the work returns; it may be done twice, see `decide`.
 
-    Raises what the command raises.
+    When the aggregate refuses it, nothing of it stays but a line in the log.
+
+    Raises what the work raises.
     """
     try:
-        async with db.transaction() as tx:
-            yield tx
+        return await db.decide(work)
     except NotFound:
         raise  # there is nothing that could have refused
     except Refusal as refusal:
@@ -50,7 +58,7 @@ async def _log_refused(
         VALUES (%(command_id)s, %(action)s, %(aggregate_type)s, %(aggregate_id)s, %(actor_type)s, %(actor_id)s, 'failed',
                 %(result)s, %(now)s)
         """,
-        command_id=str(uuid4()),
+        command_id=str(uuid7()),
         action=action,
         aggregate_type=aggregate_type,
         aggregate_id=aggregate_id,

@@ -63,15 +63,14 @@ async def get_company_product(tx: Tx, caller: Caller, company_product_id: UUID) 
     )
 
 
-async def check_pair(tx: Tx, caller: Caller, company_product_id: UUID, company_id: UUID, product_id: UUID) -> None:
+def check_pair(row: CompanyProductRow, company_id: UUID, product_id: UUID) -> None:
     """
     Refuse a row that is not of this company and this product.
 
-    Raises `CompanyProductNotFound`, `PairForeign`.
+    Raises `PairForeign`.
     """
-    row = await get_company_product(tx, caller, company_product_id)
     if (row.company_id, row.product_id) != (company_id, product_id):
-        raise PairForeign(company_product_id=company_product_id)
+        raise PairForeign(company_product_id=row.id)
 
 
 async def get_or_create(tx: Tx, caller: Caller, company_id: UUID, product_id: UUID) -> CompanyProductRow:

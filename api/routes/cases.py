@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.deps import Reading, Services, Transaction, User
 from api.schemas import doc_response
 from api.versions import IfMatch, expected_version
+from memory.db import Tx
 from tools import command_log
 from tools.cases import handling, listing, rows
 from tools.cases.commands import AnyCommand, CreateCaseIn
@@ -45,8 +46,11 @@ async def command_case(
     """
     asked = body.model_copy(update={"expectedVersion": expected_version(if_match, body.expectedVersion)})
     command = command_log.command_of(user, body.command, body, request.headers.get("idempotency-key"))
-    async with command_log.attempting(services.db, user, asked.command, "support_case", case_id) as tx:
+
+    async def work(tx: Tx) -> handling.CaseChangedOut:
         return await handling.execute(tx, user, case_id, asked, command=command)
+
+    return await command_log.attempt(services.db, user, asked.command, "support_case", case_id, work)
 
 
 @router.get("/{case_id}/timeline", summary="Get what happened to a support case")

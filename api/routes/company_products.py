@@ -7,6 +7,7 @@ from fastapi import APIRouter
 
 from api.deps import Services, User
 from api.versions import IfMatch, expected_version
+from memory.db import Tx
 from memory.rows import Row
 from tools import command_log, lifecycle
 
@@ -26,6 +27,9 @@ async def move_stage(
 ) -> StageMovedOut:
     """Move it to another stage of its process, or end its sale as won or declined."""
     ask, version = body.ask, expected_version(if_match, body.expectedVersion)
-    async with command_log.attempting(services.db, user, "move-stage", lifecycle.AGGREGATE, company_product_id) as tx:
-        done = await lifecycle.execute(tx, user, company_product_id, ask, expected_version=version)
+
+    async def work(tx: Tx) -> list[lifecycle.EventOut]:
+        return await lifecycle.execute(tx, user, company_product_id, ask, expected_version=version)
+
+    done = await command_log.attempt(services.db, user, "move-stage", lifecycle.AGGREGATE, company_product_id, work)
     return StageMovedOut(eventId=done[0].eventId)

@@ -11,9 +11,10 @@ from api.deps import Reading, Services, User
 from api.schemas import doc_response
 from api.versions import IfMatch, expected_version
 from memory.callers import Caller
+from memory.db import Tx
 from memory.errors import Forbidden
 from memory.rows import In, Row
-from tools import command_log, company_products, lifecycle
+from tools import command_log, lifecycle
 
 router = APIRouter(prefix="/api/lifecycle", tags=["Lifecycle"])
 
@@ -147,9 +148,12 @@ async def command(
     began, row_id = perf_counter(), body.companyProductId
     version = expected_version(if_match, body.expectedVersion)
     command = command_log.command_of(user, body.action, body, request.headers.get("idempotency-key"))
-    async with command_log.attempting(services.db, user, body.action, lifecycle.AGGREGATE, row_id) as tx:
-        await company_products.check_pair(tx, user, row_id, body.companyId, body.productId)
-        done = await lifecycle.execute(tx, user, row_id, body, expected_version=version, command=command)
+    pair = (body.companyId, body.productId)
+
+    async def work(tx: Tx) -> list[lifecycle.EventOut]:
+        return await lifecycle.execute(tx, user, row_id, body, pair=pair, expected_version=version, command=command)
+
+    done = await command_log.attempt(services.db, user, body.action, lifecycle.AGGREGATE, row_id, work)
     took = Projection(eventsProcessed=len(done), duration=round((perf_counter() - began) * 1000, 2))
     return CommandedOut(result=done, projection=took)
 

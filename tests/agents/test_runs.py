@@ -72,6 +72,7 @@ async def promised(db: Database) -> int:
 
 async def change(db: Database, run_id: UUID, assignment: str) -> None:
     async with db.transaction() as tx:
+        await tx.begin()
         await tx.connection.execute(f"UPDATE agent_runs SET {assignment} WHERE id = '{run_id}'")  # type: ignore[arg-type]
 
 

@@ -26,6 +26,7 @@ from api.app import Rainmaker, create_app
 from api.services import Services
 from memory.callers import Caller
 from memory.db import Database, Tx, clock
+from memory.recall import Recall
 from memory.settings import Settings
 from tools import users
 
@@ -43,6 +44,7 @@ class OneTransaction(Database):
     def __init__(self, tx: Tx) -> None:
         self.tx = tx
         self.url = ""
+        self.recall = Recall()
         self._lock = asyncio.Lock()
         self._holder: asyncio.Task[Any] | None = None
 

@@ -49,6 +49,7 @@ SCHEMA = (
 @pytest.fixture
 async def words(db: Database) -> Database:
     async with db.transaction() as tx:
+        await tx.begin()
         for statement in SCHEMA:
             await tx.connection.execute(statement)
     return db

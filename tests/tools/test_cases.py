@@ -6,9 +6,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from memory import events
 from memory.callers import SYSTEM, Caller
-from memory.db import Json, Tx
-from memory.events import StreamMoved
+from memory.db import Tx
+from memory.events import Event, Stream, StreamMoved
 from tests.given import Given
 from tools import companies
 from tools.cases import clocks, decisions, figures, handling, listing
@@ -446,13 +447,8 @@ class TestProjectors:
 
     async def test_an_event_of_a_type_that_nobody_knows_is_passed_over(self, tx: Tx, given: Given):
         case = await given.case()
-        await tx.run(
-            """
-            SELECT append_events('support_case', %(id)s, %(version)s, %(events)s, '{}', 'system', NULL, %(now)s, NULL, false)
-            """,
-            id=case.id,
-            version=case.version,
-            events=Json([{"id": str(uuid4()), "type": "SupportCaseSangASong", "version": 7, "data": {}}]),
+        await events.append(
+            tx, SYSTEM, Stream("support_case"), case.id, case.version, [Event("SupportCaseSangASong", {}, version=7)]
         )
         found = await read(tx, case)
         assert (found.version, found.last_event_type, found.status) == (5, "SupportCaseSangASong", "open")

@@ -17,6 +17,12 @@ _MOVES = (
     asks.CompleteOnboardingStartEngagementIn, asks.CloseSaleIn, asks.AdoptIn,
 )  # fmt: skip
 
+ALONE = (
+    asks.SetTierIn, asks.SetMrrIn, asks.SetSeatsIn, asks.SetNextStepDueIn, asks.AddNoteIn, asks.RecordActivityIn,
+    asks.RecordHealthIn, asks.DismissSuggestionIn,
+)  # fmt: skip
+"""What is decided on the history alone; an amount without a currency may need the workspace's, which does not change it."""
+
 
 async def look_up(tx: Tx, row: CompanyProductRow, it: State, ask: Ask) -> Facts:
     """Return what deciding on this command takes."""

@@ -1,4 +1,8 @@
-"""Carrying commands out: load, decide, append, in the caller's transaction."""
+"""
+Carrying commands out: load, decide, append, in the caller's transaction.
+
+Under `Database.decide`, what the last command of this process has left is not loaded again; see memory/recall.py.
+"""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -17,10 +21,11 @@ from tools.company_products import CompanyProductMerged, CompanyProductRow
 from tools.lifecycle import asks, decisions, rules, state
 from tools.lifecycle.asks import Ask
 from tools.lifecycle.course import Course
-from tools.lifecycle.facts import look_up
+from tools.lifecycle.facts import ALONE, look_up
+from tools.lifecycle.projectors import AGGREGATE
 from tools.lifecycle.state import State
 
-STREAM = Stream("company_product")
+STREAM = Stream(AGGREGATE)
 ADD_TASK = "add-task"
 
 
@@ -47,6 +52,7 @@ async def execute(
     caller: Caller,
     company_product_id: UUID,
     *given: Ask,
+    pair: tuple[UUID, UUID] | None = None,
     expected_version: int | None = None,
     command: events.Command | None = None,
     permitted: bool = False,
@@ -55,36 +61,50 @@ async def execute(
     """
     Decide these commands one after the other, append what follows from all of them at once, and return it.
 
-    `permitted` says that whoever calls this has judged already that the caller may write. A command whose id was
-    carried out before returns what it returned then.
+    `permitted` says that whoever calls this has judged already that the caller may write; `pair` is the company and the
+    product that the caller takes it to be of. A command whose id was carried out before returns what it returned then.
 
-    Raises `CompanyProductNotFound`, `CompanyProductMerged`, `NotYours`, `AgentsSuggest`, `StreamMoved`,
+    Raises `CompanyProductNotFound`, `PairForeign`, `CompanyProductMerged`, `NotYours`, `AgentsSuggest`, `StreamMoved`,
     `CommandRepeated`, and the refusals of `rules`.
     """
-    row = await company_products.get_company_product(tx, caller, company_product_id)
-    history = await events.load(tx, STREAM, company_product_id)
-    if command is not None and (kept := await events.find_result(tx, command)) is not None:
-        return [EventOut.model_validate(each) for each in kept.result]
+    known = _recall(tx, company_product_id, given)
+    if known is None:
+        row = await company_products.get_company_product(tx, caller, company_product_id)
+        before = await load_state(tx, company_product_id)
+        if command is not None and (kept := await events.find_result(tx, command)) is not None:
+            return [EventOut.model_validate(each) for each in kept.result]
+    else:
+        row, before = known
+    if pair is not None:
+        company_products.check_pair(row, *pair)
     command = command or events.Command("+".join(dict.fromkeys(ask.action for ask in given)))
-    before = state.replay(history.events)
     _check_caller(caller, before, given, permitted=permitted)
     if row.merged_into_id is not None:
         raise CompanyProductMerged(mergedInto=str(row.merged_into_id))
-    if expected_version not in (None, history.version):
-        raise StreamMoved(currentVersion=history.version)
+    if expected_version not in (None, before.version):
+        raise StreamMoved(currentVersion=before.version)
     course = Course(before, occurred_at or tx.now, "automation" if caller.kind == "system" else "manual")
     for ask in given:
         await _take(tx, caller, row, course, ask)
     await _hold_stages(tx, course.events)
     recorded = await events.append(
-        tx, caller, STREAM, row.id, history.version, course.events, command=command, occurred_at=course.at
+        tx, caller, STREAM, row.id, before.version, course.events, command=command, occurred_at=course.at
     )
+    if recorded:
+        tx.remember((AGGREGATE, row.id), (row, course.state))
+    elif known is not None:
+        raise StreamMoved(currentVersion=before.version)  # nothing is appended, so nothing was compared
     return [EventOut.model_validate(each) for each in events.results(recorded)]
 
 
 async def load_state(tx: Tx, company_product_id: UUID) -> State:
     """Lock the history until the transaction ends, and return what it has made of the product."""
     return state.replay((await events.load(tx, STREAM, company_product_id)).events)
+
+
+def _recall(tx: Tx, company_product_id: UUID, given: Sequence[Ask]) -> tuple[CompanyProductRow, State] | None:
+    """Return what is remembered, for commands that are decided on nothing else."""
+    return tx.recall((AGGREGATE, company_product_id)) if all(isinstance(ask, ALONE) for ask in given) else None
 
 
 def _check_caller(caller: Caller, it: State, given: Sequence[Ask], *, permitted: bool) -> None:
