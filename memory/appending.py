@@ -63,33 +63,41 @@ class Appender:
     async def _send(self) -> None:
         try:
             while self._waiting:
-                batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                await self._send_batch(batch)
-                await asyncio.sleep(0)  # those who waited may have the next command already
+                try:
+                    async with self._pool.connection() as connection:
+                        while self._waiting and not connection.closed:
+                            batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+                            await _send(connection, batch)
+                            await asyncio.sleep(0)  # those who waited may have the next command already
+                except Exception as failure:  # noqa: BLE001 - it is for those who wait
+                    batch, self._waiting = self._waiting, []
+                    for waiting in batch:
+                        _settle(waiting, failure)
         finally:
             self._sender = None
 
-    async def _send_batch(self, batch: Sequence[Waiting]) -> None:
-        try:
-            outcomes = await self._call([command for command, _ in batch])
-        except DataError as failure:
-            if len(batch) == 1:
-                _settle(batch[0], failure)
-            else:  # one of them cannot be read, so none has been begun
-                for waiting in batch:
-                    await self._send_batch([waiting])
-        except Exception as failure:  # noqa: BLE001 - it is for those who wait
-            for waiting in batch:
-                _settle(waiting, failure)
-        else:
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                _settle(waiting, outcome)
 
-    async def _call(self, commands: Sequence[str]) -> list[Outcome]:
-        async with self._pool.connection() as connection:
-            cursor = await connection.execute("CALL append_each(%s::jsonb, NULL)", [f"[{','.join(commands)}]"])
-            row: Any = await cursor.fetchone()
-            return row[0]
+async def _send(connection: AsyncConnection[Any], batch: Sequence[Waiting]) -> None:
+    try:
+        outcomes = await _call(connection, [command for command, _ in batch])
+    except DataError as failure:
+        if len(batch) == 1:
+            _settle(batch[0], failure)
+        else:  # one of them cannot be read, so none has been begun
+            for waiting in batch:
+                await _send(connection, [waiting])
+    except Exception as failure:  # noqa: BLE001 - it is for those who wait
+        for waiting in batch:
+            _settle(waiting, failure)
+    else:
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            _settle(waiting, outcome)
+
+
+async def _call(connection: AsyncConnection[Any], commands: Sequence[str]) -> list[Outcome]:
+    cursor = await connection.execute("CALL append_each(%s::jsonb, NULL)", [f"[{','.join(commands)}]"])
+    row: Any = await cursor.fetchone()
+    return row[0]
 
 
 def _settle(waiting: Waiting, outcome: Outcome | Exception) -> None:

@@ -5,8 +5,10 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
+from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 
 from memory import appending, events
@@ -43,13 +45,13 @@ async def stored(db: Database, *streams: UUID) -> list[list[str]]:
 async def sent(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     """How many commands went out together, and how often."""
     sizes = Counter[int]()
-    call = appending.Appender._call
+    call = appending._call
 
-    async def counted(self: appending.Appender, commands: Sequence[str]) -> list[appending.Outcome]:
+    async def counted(connection: psycopg.AsyncConnection[Any], commands: Sequence[str]) -> list[appending.Outcome]:
         sizes[len(commands)] += 1
-        return await call(self, commands)
+        return await call(connection, commands)
 
-    monkeypatch.setattr(appending.Appender, "_call", counted)
+    monkeypatch.setattr(appending, "_call", counted)
     return sizes
 
 
