@@ -67,7 +67,7 @@ class Appender:
                     async with self._pool.connection() as connection:
                         while self._waiting and not connection.closed:
                             batch, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-                            await _send(connection, batch)
+                            await _send(connection, [waiting for waiting in batch if not waiting[1].cancelled()])
                             await asyncio.sleep(0)  # those who waited may have the next command already
                 except Exception as failure:  # noqa: BLE001 - it is for those who wait
                     batch, self._waiting = self._waiting, []

@@ -16,10 +16,6 @@ BEGIN
     END LOOP;
 END $$;
 
--- Commands are logged in the order of time; ids that nobody chose grow with it, too.
-DROP INDEX command_log_created;
-CREATE INDEX command_log_created ON command_log USING brin (created_at) WITH (pages_per_range = 16);
-
 -- A stream that is closed takes no more events, not even from those who remember it from before.
 ALTER TABLE event_streams ADD COLUMN closed boolean NOT NULL DEFAULT false;
 
