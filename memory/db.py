@@ -220,7 +220,7 @@ class Tx:
                 return
             if outcome["sqlstate"] != errors.LockNotAvailable.sqlstate:
                 said = outcome["sqlstate"], outcome["message"], outcome["constraint"]
-                raise deferred.refused(*said) or errors.lookup(said[0])(said[1])
+                raise deferred.refused(*said) or _raised(*said[:2])
             await self.begin()  # and wait for the lock where nobody waits behind us
         if self._transaction is None:
             return
@@ -370,6 +370,13 @@ class Tx:
     async def lock(self, *names: object) -> None:
         """Hold an advisory lock on these names until the transaction ends."""
         await self.run("SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", name="\x1f".join(map(str, names)))
+
+
+def _raised(sqlstate: str, message: str) -> Exception:
+    try:
+        return errors.lookup(sqlstate)(message)
+    except KeyError:  # a code of somebody's own
+        return DatabaseError(message)
 
 
 def _refused(deferred: Deferred, failure: DatabaseError) -> Exception:

@@ -172,6 +172,14 @@ async def db(fresh_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
+async def other(fresh_url: str, db: Database) -> AsyncIterator[Database]:
+    """Another process on the database of `db`."""
+    database = await Database.open(fresh_url)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
 def unused_port() -> int:
     """A loopback port that nobody listens on."""
     return embedded.free_port()

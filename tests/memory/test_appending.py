@@ -3,7 +3,7 @@
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -55,14 +55,6 @@ async def sent(monkeypatch: pytest.MonkeyPatch) -> Counter[int]:
     return sizes
 
 
-@pytest.fixture
-async def other(fresh_url: str, db: Database) -> AsyncIterator[Database]:
-    """Another process on the same database."""
-    database = await Database.open(fresh_url)
-    yield database
-    await database.close()
-
-
 class TestTogether:
     async def test_each_is_a_transaction_of_its_own(self, db: Database, sent: Counter[int]) -> None:
         streams = await open_streams(db, 9)
@@ -111,6 +103,23 @@ class TestTogether:
         )
         assert [isinstance(each, RaisedByServer) for each in done] == [False, True, False]
         assert await stored(db, *streams) == [["A"], [], ["A"]]
+
+    @pytest.mark.parametrize(("code", "kind"), [("23514", "CheckViolation"), ("XX999", "DatabaseError")])
+    async def test_what_the_server_refuses_is_raised_as_it_would_be_alone(
+        self, db: Database, code: str, kind: str
+    ) -> None:
+        [stream] = await open_streams(db, 1)
+        async with db.transaction() as tx:
+            await tx.run(f"""
+                CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN
+                    RAISE EXCEPTION 'not this one' USING ERRCODE = '{code}';
+                END $$""")  # pyright: ignore[reportArgumentType]
+            await tx.run("CREATE TRIGGER refuse BEFORE INSERT ON event_store FOR EACH ROW EXECUTE FUNCTION refuse()")
+        with pytest.raises(RaisedByServer, match="not this one") as raised:
+            await append(db, stream, 0, "A")
+        assert type(raised.value).__name__ == kind
+        assert await stored(db, stream) == [[]]
 
     async def test_one_that_has_to_wait_keeps_nobody_waiting(self, db: Database, other: Database) -> None:
         [held, free] = await open_streams(db, 2)

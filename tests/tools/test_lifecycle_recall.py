@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -29,14 +29,6 @@ async def shop(db: Database) -> Shop:
         shop = await Shop(Given(tx)).open()
         await lifecycle.execute(tx, SYSTEM, shop.row.id, shop.start)
     return shop
-
-
-@pytest.fixture
-async def other(fresh_url: str, db: Database) -> AsyncIterator[Database]:
-    """Another process on the same database."""
-    database = await Database.open(fresh_url)
-    yield database
-    await database.close()
 
 
 def asking(shop: Shop, *asks: lifecycle.Ask, by: Caller = SYSTEM, **options: Any) -> Work:
