@@ -1,6 +1,7 @@
 """Commands sent together: each a transaction of its own, none in the way of another, and none of them half."""
 
 import asyncio
+import shutil
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -11,11 +12,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from memory import appending, events
+from memory import appending, embedded, events, migrate
 from memory.callers import SYSTEM
 from memory.db import Database, RaisedByServer, Tx
 from memory.events import Command, CommandRepeated, Event, Stream, StreamMoved
 from memory.ids import uuid7
+from tests.databases import open_folder
 from tests.memory.crashes import dying_at
 
 STREAM = Stream("user_preference")
@@ -191,6 +193,42 @@ class TestCrash:
         assert await stored(db, *streams) == [[], []]
         await append(db, streams[0], 0, "A")
         assert await stored(db, *streams) == [["A"], []]
+
+    async def test_of_the_whole_server_loses_nothing_that_was_answered(self) -> None:
+        folder = open_folder()
+        server = embedded.start(folder)
+        try:
+            await migrate.migrate(server.url)
+            first, second = [await Database.open(server.url, size=2) for _ in range(2)]
+            streams = await open_streams(first, 6)
+            answered: list[tuple[UUID, int]] = []
+
+            async def write(nth: int) -> None:
+                for version in range(10_000):
+                    await append((first, second)[nth % 2], streams[nth], version, "A", command=Command("note"))
+                    answered.append((streams[nth], version + 1))
+                    if len(answered) == 500:
+                        server.process.kill()
+
+            ends = await asyncio.gather(*map(write, range(6)), return_exceptions=True)
+            assert all(isinstance(each, RaisedByServer) for each in ends)
+            for db in (first, second):
+                await db.close()
+            server.process.wait()
+            server = embedded.start(folder)
+            db = await Database.open(server.url, size=1)
+            async with db.reading() as tx:
+                rows = await tx.tuples("SELECT aggregate_id, sequence_number FROM event_store")
+                versions = await tx.tuples("SELECT aggregate_id, version FROM event_streams")
+                logged = await tx.one(int, "SELECT count(*) FROM command_log")
+            assert set(answered) <= set(rows)
+            assert Counter(stream for stream, _ in rows) == Counter(dict(versions))
+            assert logged == len(rows)
+            await db.close()
+        finally:
+            server.stop(at_once=True)
+            shutil.rmtree((folder / "postgres").resolve())
+            shutil.rmtree(folder)
 
 
 class TestTransaction:
