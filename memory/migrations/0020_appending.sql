@@ -1,8 +1,8 @@
 -- What a command costs the server: the statements that every one of them runs, kept lean.
 
 -- A CHECK is read and planned anew by every statement that writes its table: here a quarter of all that a command cost.
--- Nothing but the functions below writes these tables, from a version that was compared, from events, and from callers
--- whose kind is checked where they come in.
+-- What writes these tables is the functions below, from a version that was compared and from events, and two statements
+-- beside them: one opens a stream, one logs what was refused. Kinds and actors are checked where they come in.
 DO $$
 DECLARE
     rule  record;
