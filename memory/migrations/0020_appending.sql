@@ -114,8 +114,8 @@ BEGIN
 END $$;
 
 -- Commands that are all of their transactions: each is committed by itself, and when this returns they are on disk.
--- `outcomes` has null for each that was appended, and {sqlstate, message, constraint} for each that was refused. None
--- keeps those behind it waiting for a lock: whoever holds one makes it fail with 55P03.
+-- `outcomes` has null for each that was appended, and {sqlstate, message, constraint} for each that was refused. One that
+-- would wait for somebody's lock is refused with 55P03 after 50 ms, so that those behind it need not wait, too.
 CREATE PROCEDURE append_each(commands jsonb, INOUT outcomes jsonb) LANGUAGE plpgsql AS $$
 DECLARE
     outcome   jsonb;
