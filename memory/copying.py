@@ -1,4 +1,4 @@
-"""Rows as COPY reads them, for bulk: a column is text already, and so is what separates it from the next."""
+"""Rows as COPY reads them, for bulk: every value is text already, so nothing is adapted one by one."""
 
 from collections.abc import Iterable, Sequence
 
